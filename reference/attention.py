@@ -1,0 +1,65 @@
+"""Scaled dot-product attention, `softmax(Q K^T / sqrt(d)) V` (Vaswani et al. 2017, section 3.2.1, equation 1)."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from reference.dropout import dropout as drop
+from reference.masks import Mask, hard_mask, require_mask
+
+
+def attention(
+    query: Float[Tensor, "*B T d"],
+    key: Float[Tensor, "*B S d"],
+    value: Float[Tensor, "*B S v"],
+    mask: Mask | None = None,
+    *,
+    dropout: float = 0.0,
+) -> Float[Tensor, "*B T v"]:
+    """Attend with the fused kernel: `softmax(Q K^T / sqrt(d)) V`.
+
+    `mask` is boolean, True = may attend, of rank 2 `(T, S)` or of the rank of the scores `(..., T, S)`; `ValueError`
+    for any other. `dropout` acts on the weights at every call, so a module passes 0 in evaluation. A row with no key
+    gives exactly 0 and zero gradient.
+    """
+    if mask is None:
+        return nn.functional.scaled_dot_product_attention(query, key, value, dropout_p=dropout)
+    require_mask(mask, (*query.shape[:-1], key.shape[-2]))
+    # Kernels differ on a row with no key: 0 or NaN. So it asks a zero query of every key, and its answer is dropped.
+    keyless = ~mask.any(dim=-1, keepdim=True)
+    query = query.masked_fill(keyless, 0.0)
+    output = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask | keyless, dropout_p=dropout)
+    return output.masked_fill(keyless, 0.0)
+
+
+def attention_with_weights(
+    query: Float[Tensor, "*B T d"],
+    key: Float[Tensor, "*B S d"],
+    value: Float[Tensor, "*B S v"],
+    mask: Mask | None = None,
+    *,
+    dropout: float = 0.0,
+) -> tuple[Float[Tensor, "*B T v"], Float[Tensor, "*B T S"]]:
+    """Attend step by step and return `(output, weights)`; the eager twin of `attention`, equal to it up to rounding.
+
+    The weights are those before dropout: each row sums to 1, or is 0 if it has no key. In half precision the scores are
+    computed in float32, as the fused kernels do, so that they do not overflow. Errors as in `attention`.
+    """
+    precise = torch.promote_types(query.dtype, torch.float32)
+    scores = query.to(precise) @ key.to(precise).transpose(-2, -1) / math.sqrt(query.shape[-1])
+    weights = masked_softmax(scores, mask).to(value.dtype)
+    return drop(weights, dropout) @ value, weights
+
+
+def masked_softmax(scores: Float[Tensor, "*B T S"], mask: Mask | None = None) -> Float[Tensor, "*B T S"]:
+    """Softmax over the keys that each row may attend; a row with no key gives zeros and passes back zeros.
+
+    Filling such a row with -inf alone would give NaN, and zeroing the NaN afterwards would still leave NaN gradients.
+    """
+    if mask is None:
+        return torch.softmax(scores, dim=-1)
+    keyless = ~mask.any(dim=-1, keepdim=True)
+    weights = torch.softmax(hard_mask(scores, mask).masked_fill(keyless, 0.0), dim=-1)
+    return weights.masked_fill(keyless, 0.0)

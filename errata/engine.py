@@ -77,13 +77,11 @@ class Result:
     blocked_by: tuple[str, ...] = ()
 
 
-class _Failed(Exception):
+class _CaseFailedError(Exception):
     """Raised inside a search to tell Hypothesis that a case fails."""
 
 
-def run(
-    candidate: Candidate, checks: Iterable[Check], *, examples: int = EXAMPLES, seed: int = 0, explain: bool = False
-) -> list[Result]:
+def run(candidate: Candidate, checks: Iterable[Check], *, examples: int = EXAMPLES, seed: int = 0) -> list[Result]:
     """Run checks in their order.
 
     Args:
@@ -91,12 +89,13 @@ def run(
         checks: those that others build on come first, as the registry lists them.
         examples: cases to search for each check.
         seed: of the search.
-        explain: also shrink the contents of the counterexamples, and vary their fields.
     """
     results: dict[str, Result] = {}
     for check in checks:
         blocked_by = tuple(
-            id for id in check.builds_on if id in results and results[id].status in ("failed", "blocked", "inconclusive")
+            id
+            for id in check.builds_on
+            if id in results and results[id].status in ("failed", "blocked", "inconclusive")
         )
         if not check.applies_to(candidate):
             result = Result(check, "not-applicable")
@@ -104,8 +103,6 @@ def run(
             result = Result(check, "blocked", blocked_by=blocked_by)
         else:
             result = search(check, candidate, examples=examples, seed=seed)
-            if explain and result.counterexample:
-                result = replace(result, counterexample=_explained(check, candidate, result.counterexample, seed))
         results[check.id] = result
     return list(results.values())
 
@@ -132,11 +129,11 @@ def search(check: Check, candidate: Candidate, *, examples: int = EXAMPLES, seed
         evidence = replay(check, candidate, case)
         if fails(check, evidence):
             failing.append(Counterexample(case, evidence))
-            raise _Failed
+            raise _CaseFailedError
 
     try:
         _searching(body, _cases(check), examples, f"{check.id}/{seed}")()
-    except _Failed:
+    except _CaseFailedError:
         return Result(check, "failed", failing[-1])  # Hypothesis runs the smallest case last
     except hypothesis.errors.Flaky:
         return Result(check, "inconclusive", failing[-1])
@@ -162,7 +159,8 @@ def _searching(body: Any, strategy: st.SearchStrategy[Any], examples: int, key: 
     return hypothesis.seed(zlib.crc32(key.encode()))(settings(hypothesis.given(strategy)(body)))
 
 
-def _explained(check: Check, candidate: Candidate, found: Counterexample, seed: int) -> Counterexample:
+def explain(check: Check, candidate: Candidate, found: Counterexample, *, seed: int = 0) -> Counterexample:
+    """Shrink the contents of a counterexample, and vary its fields to see which of them matter."""
     found = _with_small_values(check, candidate, found, seed)
     return replace(found, influences=tuple(_influences(check, candidate, found)))
 
@@ -179,12 +177,12 @@ def _with_small_values(check: Check, candidate: Candidate, found: Counterexample
         evidence = replay(check, candidate, case)
         if fails(check, evidence) and evidence.raised == found.evidence.raised:
             smaller.append(Counterexample(case, evidence))
-            raise _Failed
+            raise _CaseFailedError
 
     strategy = st.fixed_dictionaries({name: _contents(tensor) for name, tensor in drawn.items()})
     try:
         _searching(body, strategy, VALUE_EXAMPLES, f"{check.id}/values/{seed}")()
-    except _Failed:
+    except _CaseFailedError:
         return smaller[-1]
     return found
 

@@ -59,7 +59,7 @@ class BatchNorm(nn.Module):
         variance = (positions - mean).masked_fill(padding, 0.0).square().sum(dim=0) / count.clamp(min=1)
         with torch.no_grad():
             # A tensor, not an `if`: with fewer than two positions that count, the running statistics stay as they are.
-            step = self.momentum * (count > 1)
+            step = self.momentum * (count > 1).to(mean.dtype)
             self.running_mean += step * (mean - self.running_mean)
             self.running_variance += step * (variance * count / (count - 1).clamp(min=1) - self.running_variance)
         return mean, variance

@@ -1,6 +1,7 @@
 """Which component a source is, and how it is called."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from errata.candidates.program import Program, Source
 from errata.tables import Table
@@ -11,7 +12,7 @@ class Binding(Table):
 
     component: str
     adapter: str
-    weights: dict[str, str] = {}
+    weights: Mapping[str, str] = MappingProxyType({})
     traits: frozenset[str] = frozenset()
     script: bool = False
 

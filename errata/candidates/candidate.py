@@ -74,6 +74,10 @@ class Instance(Protocol):
         """Parameters and buffers, by the component's own names where the candidate's are known to match them."""
         ...
 
+    def parameters(self) -> frozenset[str]:
+        """Which names of `state` are parameters; the others are buffers."""
+        ...
+
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Overwrite the named parameters and buffers; the others keep their values.
 

@@ -36,18 +36,18 @@ class LocalCandidate:
         namespace: dict[str, Any] = {"__name__": self.program.name}
         *definitions, last = self.program.sources
         for source in definitions:
-            exec(source.compile(), namespace)  # noqa: S102
+            exec(source.compile(), namespace)
         if self.program.script:
             code = last.compile()
 
             def script(**names: Any) -> dict[str, Any]:
                 scope = namespace | names
-                exec(code, scope)  # noqa: S102
+                exec(code, scope)
                 return scope
 
             namespace["script"] = script
         else:
-            exec(last.compile(), namespace)  # noqa: S102
+            exec(last.compile(), namespace)
         exec(compile(self.program.adapter, f"<adapter of {self.name}>", "exec", dont_inherit=True), namespace)
         return namespace
 
@@ -125,9 +125,11 @@ class LocalInstance:
         """See `Instance.state`."""
         if not isinstance(self._built, nn.Module):
             return {}
-        return {
-            self._component_name(name): value.detach().clone() for name, value in self._built.state_dict().items()
-        }
+        return {self._component_name(name): value.detach().clone() for name, value in self._built.state_dict().items()}
+
+    def parameters(self) -> frozenset[str]:
+        """See `Instance.parameters`."""
+        return frozenset(name[1:] for name in self._parameters())
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         """See `Instance.load`."""

@@ -5,14 +5,14 @@ holds that against the tolerance; the check itself passes no judgement.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from errata.candidates import CandidateError
+from errata.candidates import Argument, CandidateError, Reply
 
 PRINTED_DIGITS = 4
 
@@ -26,12 +26,14 @@ class Evidence:
         expected: what the statement demands, as JSON.
         actual: what the candidate did, as JSON.
         raised: the exception's class name, where the candidate raised one.
+        place: where it was raised, as ``file:line``.
     """
 
     deviation: float
     expected: Any
     actual: Any
     raised: str | None = None
+    place: str | None = None
 
 
 def equal(actual: Tensor, expected: Tensor, *, scale: float = 1.0) -> Evidence:
@@ -81,9 +83,27 @@ def refuses(action: Callable[[], Any], *, expected: str) -> Evidence:
     return holds(False, expected=expected, actual=shown)
 
 
+def equal_or_refused(action: Callable[[], Reply], expected: Tensor) -> Evidence:
+    """The candidate either raises, or answers with the tensor expected: what it must not do is answer otherwise."""
+    try:
+        reply = action()
+    except CandidateError as error:
+        return holds(True, expected=printed(expected), actual=str(error))
+    return equal(reply.output, expected)
+
+
+def unchanged(passed: Mapping[str, Argument], reply: Reply) -> Evidence:
+    """The arguments are after the call what they were before."""
+    for name, after in reply.arguments.items():
+        before = passed[name]
+        if isinstance(before, Tensor) and not torch.equal(before, after):
+            return holds(False, expected=f"{name} = {printed(before)}", actual=f"{name} = {printed(after)}")
+    return holds(True, expected="the arguments as they were", actual="the arguments as they were")
+
+
 def raised(error: CandidateError) -> Evidence:
     """The candidate raised where it should have answered."""
-    return Evidence(math.inf, "an answer", str(error), raised=error.kind)
+    return Evidence(math.inf, "an answer", f"{error.kind}: {error.message}", error.kind, error.place)
 
 
 def printed(tensor: Tensor) -> Any:

@@ -48,5 +48,7 @@ SRIVASTAVA = Work(
     "https://jmlr.org/papers/v15/srivastava14a.html",
 )
 KINGMA = Work("Kingma and Ba 2015", "Adam: A Method for Stochastic Optimization", "https://arxiv.org/abs/1412.6980")
-XIONG = Work("Xiong et al. 2020", "On Layer Normalization in the Transformer Architecture", "https://arxiv.org/abs/2002.04745")
+XIONG = Work(
+    "Xiong et al. 2020", "On Layer Normalization in the Transformer Architecture", "https://arxiv.org/abs/2002.04745"
+)
 PYTORCH = Work("PyTorch", "PyTorch documentation", "https://docs.pytorch.org/docs/stable/")

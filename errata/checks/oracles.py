@@ -31,3 +31,10 @@ def attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = N
         scores = np.where(mask.numpy(), scores, -np.inf)
     weights = softmax(scores)
     return weights @ array(value), weights
+
+
+def sinusoids(length: int, width: int) -> Array:
+    """``PE(pos, 2i) = sin(pos / 10000^(2i/D))``, ``PE(pos, 2i+1) = cos(...)`` (Vaswani et al. 2017, 3.5), shape (T, D)."""
+    column = np.arange(width)
+    angle = np.arange(length)[:, None] / 10000.0 ** ((column - column % 2) / width)
+    return np.where(column % 2 == 0, np.sin(angle), np.cos(angle))

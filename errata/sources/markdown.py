@@ -1,6 +1,7 @@
 r"""The code blocks and display formulas of Markdown documents, through CommonMark tokens."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 from markdown_it import MarkdownIt
 from markdown_it.rules_block import StateBlock
@@ -20,8 +21,8 @@ LONGEST_STEM = 60  # characters; file names end at 255 bytes
 def snippets(*documents: Document) -> list[Snippet]:
     """Return the blocks of the documents in order, with names and duplicates relative to all that are given.
 
-    A fence with no line inside has nothing to quote and is left out. An unclosed fence, or a code line that is not
-    verbatim a tail of its document line, raises `ErrataError`.
+    A fence with no line inside has nothing to quote and is left out. An unclosed fence, or code that is not verbatim
+    the tails of its document lines, raises `ErrataError`.
     """
     found: list[Snippet] = []
     taken: set[str] = set()
@@ -32,7 +33,7 @@ def snippets(*documents: Document) -> list[Snippet]:
             if not columns:
                 continue
             end = first + len(columns)
-            text = "".join(line[column:] for line, column in zip(document.lines[first:end], columns, strict=True))
+            text = _text(document, first, columns)
             language = _language(token)
             stem = _unique(_stem(document, question, token, language, text), taken)
             file = stem + SUFFIXES.get(language, ".txt")
@@ -89,7 +90,7 @@ def _parser() -> MarkdownIt:
 
 def _formula(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     r"""Read a display formula: lines without a blank one, from one that starts with `\[` to one that ends with `\]`."""
-    if state.is_code_block(start) or not state.src.startswith("\\[", state.bMarks[start] + state.tShift[start]):
+    if not state.src.startswith("\\[", state.bMarks[start] + state.tShift[start]):
         return False
     for line in range(start, end):
         if state.isEmpty(line) or state.sCount[line] < state.blkIndent:
@@ -125,6 +126,17 @@ def _column(document: Document, number: int, line: str) -> int:
             "block's indentation or it holds a NUL; indent with spaces and remove NULs"
         )
     return len(whole) - len(line)
+
+
+def _text(document: Document, first: int, columns: tuple[int, ...]) -> str:
+    lines = [document.lines[number][column:] for number, column in enumerate(columns, first)]
+    for number, (line, following) in enumerate(pairwise(lines), first + 2):
+        if line.endswith("\r") and following.startswith("\n"):
+            raise ErrataError(
+                f"{document.path}:{number}: without its indentation this line feed would join the carriage return above; "
+                "save the document with one kind of line ending"
+            )
+    return "".join(lines)
 
 
 def _language(token: Token) -> str:

@@ -1,0 +1,200 @@
+"""The findings record: what was found, in one versioned JSON document from which every report is rendered."""
+
+import json
+from typing import Any, Literal
+
+import pydantic
+from pydantic import BaseModel, ConfigDict, Field
+
+from errata.errors import ErrataError
+
+SCHEMA = 1
+
+Level = Literal["paper", "convention", "robustness"]
+Severity = Literal["crash", "wrong-result", "silent-numerical", "misleading"]
+Confidence = Literal["proved", "counterexample", "by-reading"]
+Verdict = Literal["pass", "fail", "variant", "inconclusive"]
+Applicability = Literal["safe", "changes-behaviour", "changes-interface"]
+Lines = tuple[int, int]
+
+
+class Record(BaseModel):
+    """A part of the findings."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class Source(Record):
+    """The sentence of the literature that demands a property."""
+
+    name: str
+    title: str
+    url: str
+    section: str
+    quote: str
+
+
+class Place(Record):
+    """Where something stands: 1-based lines of the document, first and last."""
+
+    document: str
+    lines: Lines
+    question: int | None
+    snippet: str | None = None
+
+
+class Influence(Record):
+    """What varying one field of a counterexample does while the others are kept."""
+
+    field: str
+    value: Any
+    fails: tuple[Any, ...]
+    passes: tuple[Any, ...]
+
+
+class Counterexample(Record):
+    """The smallest case on which a check fails.
+
+    `matters` lists the fields on which the failure depends; `place` is where an exception was raised.
+    """
+
+    case: dict[str, Any]
+    expected: Any
+    actual: Any
+    place: str | None
+    matters: tuple[Influence, ...]
+
+
+class Document(Record):
+    """A source text."""
+
+    file: str
+    sha256: str
+    snippets: int
+
+
+class Checks(Record):
+    """What became of the checks of a snippet as it stands."""
+
+    ran: int
+    of: int
+    passed: tuple[str, ...]
+    failed: tuple[str, ...]
+    blocked: tuple[str, ...]
+
+
+class Snippet(Record):
+    """One code block or formula of a document; `lines` leave the fences out."""
+
+    id: str
+    file: str
+    document: str
+    question: int | None
+    title: str
+    lines: Lines
+    sha256: str
+    duplicate_of: str | None
+    component: str
+    verdict: Verdict
+    errata: tuple[str, ...]
+    checks: Checks
+    variants: tuple[str, ...]
+    note: str
+    reference: str
+
+
+class Erratum(Record):
+    """One bug: where it is, what it does, the case that shows it and the patch that cures it.
+
+    `lines` are the guilty lines in the first place, and `excerpt` their text. `signature` lists every check that fails
+    when all other errata of the snippet are repaired and this one is not.
+    """
+
+    id: str
+    title: str
+    snippet: str
+    places: tuple[Place, ...]
+    lines: Lines
+    excerpt: str
+    check: str
+    statement: str
+    level: Level
+    severity: Severity
+    confidence: Confidence
+    found_by: Literal["reading", "search"]
+    signature: tuple[str, ...]
+    what: str
+    why: str
+    hint: str
+    source: Source
+    counterexample: Counterexample
+    patch: str
+    applicability: Applicability
+    reference: str
+    summary_zh: str
+
+
+class Claim(Record):
+    """One false statement of the prose, with its refutation."""
+
+    id: str
+    places: tuple[Place, ...]
+    quote: str
+    translation: str
+    correction: str
+    correction_zh: str
+    kind: str
+    source: Source
+    evidence: dict[str, Any]
+    verdict: Verdict
+    errata: tuple[str, ...]
+
+
+class Totals(Record):
+    """How many there are."""
+
+    documents: int
+    snippets: int
+    distinct_snippets: int
+    right_snippets: int
+    errata: int
+    claims: int
+    checks: int
+
+
+class Findings(Record):
+    """Everything that was found."""
+
+    version: Literal[1] = Field(default=1, alias="schema")
+    documents: tuple[Document, ...]
+    snippets: tuple[Snippet, ...]
+    errata: tuple[Erratum, ...]
+    claims: tuple[Claim, ...]
+    totals: Totals
+
+    def to_json(self) -> bytes:
+        """The record as it lies on disk."""
+        return _json(self.model_dump(mode="json", by_alias=True))
+
+    @classmethod
+    def from_json(cls, content: bytes, file: str) -> "Findings":
+        """Read a record.
+
+        Raises:
+            ErrataError: when it is none.
+        """
+        try:
+            return cls.model_validate_json(content)
+        except pydantic.ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"])) or "the file"
+            raise ErrataError(f"{file}: {where}: {first['msg']}; run `errata report`") from None
+
+
+def json_schema() -> bytes:
+    """The JSON Schema of the record."""
+    return _json(Findings.model_json_schema(by_alias=True, mode="serialization"))
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False) + "\n").encode()

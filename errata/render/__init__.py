@@ -1,0 +1,1 @@
+"""Renderers: one file a format, each from the findings record alone."""

@@ -1,0 +1,94 @@
+"""The checks are proved: the reference and correct implementations pass, every defect dies, every check kills."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from errata import defects, engine
+from errata.candidates import LocalCandidate, Program, Source
+from errata.candidates.binding import Binding
+from errata.checks import Check, all_checks, checks_of, get
+from errata.tables import Table, read
+
+COMPONENTS = defects.components()
+COMPONENT_NAMES = sorted({check.component for check in all_checks()})
+DEFECTS = [(name, defect) for name, component in COMPONENTS.items() for defect in component.defect]
+
+
+class Peer(Table):
+    """An implementation by somebody else, right or (`wrong`) wrong."""
+
+    name: str
+    code: str
+    binding: Binding
+    wrong: bool = False
+    expected_failures: dict[str, str] = {}
+
+    def candidate(self) -> LocalCandidate:
+        source = Source(self.code, self.name, tuple(range(1, self.code.count("\n") + 2)))
+        return LocalCandidate(self.binding.program(self.name, [source]))
+
+
+class Peers(Table):
+    peer: tuple[Peer, ...]
+
+
+PEERS = [peer for file in sorted((Path(__file__).parent / "peers").glob("*.toml")) for peer in read(file, Peers).peer]
+
+
+def failed(program_or_candidate: Program | LocalCandidate, checks: Iterable[Check]) -> dict[str, str]:
+    if isinstance(program_or_candidate, Program):
+        program_or_candidate = LocalCandidate(program_or_candidate)
+    return {
+        result.check.id: f"{result.counterexample}"
+        for result in engine.run(program_or_candidate, checks)
+        if result.status not in ("passed", "not-applicable", "blocked")
+    }
+
+
+def with_what_they_build_on(ids: Iterable[str]) -> list[Check]:
+    wanted = set(ids)
+    for check in reversed(all_checks()):
+        if check.id in wanted:
+            wanted.update(check.builds_on)
+    return [check for check in all_checks() if check.id in wanted]
+
+
+@pytest.mark.parametrize("name", COMPONENT_NAMES)
+def test_the_reference_passes_and_every_check_applies_to_it_or_to_a_peer(name: str) -> None:
+    results = engine.run(LocalCandidate(COMPONENTS[name].reference()), checks_of(name))
+    assert {r.check.id: str(r.counterexample) for r in results if r.status not in ("passed", "not-applicable")} == {}
+    peers = [peer.candidate() for peer in PEERS if peer.binding.component == name and not peer.wrong]
+    for result in results:
+        assert result.status == "passed" or any(result.check.applies_to(peer) for peer in peers), result.check.id
+
+
+@pytest.mark.parametrize(("name", "defect"), [pytest.param(n, d, id=f"{n}-{d.name}") for n, d in DEFECTS])
+def test_a_defect_dies_by_its_declared_checks(name: str, defect: defects.Defect) -> None:
+    assert defect.kills
+    found = failed(COMPONENTS[name].mutant(defect), with_what_they_build_on(defect.kills))
+    assert set(defect.kills) <= set(found)
+
+
+@pytest.mark.parametrize("id", [check.id for check in all_checks()])
+def test_a_check_kills_a_defect_or_a_wrong_peer(id: str) -> None:
+    killed = [defect.name for _, defect in DEFECTS if id in defect.kills]
+    killed += [peer.name for peer in PEERS if peer.wrong and id in peer.expected_failures]
+    assert killed
+
+
+@pytest.mark.parametrize("peer", [pytest.param(p, id=f"{p.binding.component}-{p.name}") for p in PEERS])
+def test_a_peer_raises_no_alarm_but_the_expected(peer: Peer) -> None:
+    found = failed(peer.candidate(), checks_of(peer.binding.component))
+    if peer.wrong:
+        assert set(peer.expected_failures) <= set(found)
+        assert peer.expected_failures
+    else:
+        assert found.keys() == peer.expected_failures.keys(), found
+        assert not [id for id in found if get(id).level == "paper"]
+
+
+def test_names_of_defects_are_unique() -> None:
+    names = [(component, defect.name) for component, defect in DEFECTS]
+    assert len(set(names)) == len(names)

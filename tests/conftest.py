@@ -1,0 +1,30 @@
+"""What all tests share: the checkout, and the count of originals at the end of a run."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: small tensors gain nothing from threads
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The checkout."""
+    return Path(__file__).parent.parent
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many originals fail as documented, and how many are right."""
+    counts = {
+        kind: len({report.nodeid for report in terminalreporter.getreports(kind) if "original" in report.keywords})
+        for kind in ("xfailed", "passed", "failed", "xpassed", "error")
+    }
+    if any(counts.values()):
+        unexpected = counts["failed"] + counts["xpassed"] + counts["error"]
+        terminalreporter.write_sep(
+            "=",
+            f"originals: {counts['xfailed']} errata reproduced as documented, {counts['passed']} snippets right, "
+            f"{unexpected} otherwise",
+        )

@@ -56,7 +56,7 @@ def attention_with_weights(
 def masked_softmax(scores: Float[Tensor, "*B T S"], mask: Mask | None = None) -> Float[Tensor, "*B T S"]:
     """Softmax over the keys that each row may attend; a row with no key gives zeros and passes back zeros.
 
-    Filling such a row with -inf alone would give NaN, and zeroing the NaN afterwards would still leave NaN gradients.
+    Such a row is filled with 0 before the softmax, since that of -inf alone is NaN, and so is its gradient.
     """
     if mask is None:
         return torch.softmax(scores, dim=-1)

@@ -1,7 +1,8 @@
 """Which component a source is, and how it is called."""
 
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Sequence
+
+import pydantic
 
 from errata.candidates.program import Program, Source
 from errata.tables import Table
@@ -12,7 +13,7 @@ class Binding(Table):
 
     component: str
     adapter: str
-    weights: Mapping[str, str] = MappingProxyType({})
+    weights: dict[str, str] = pydantic.Field(default_factory=dict)
     traits: frozenset[str] = frozenset()
     script: bool = False
 

@@ -75,7 +75,7 @@ class Instance(Protocol):
         ...
 
     def parameters(self) -> frozenset[str]:
-        """Which names of `state` are parameters; the others are buffers."""
+        """Which names of `state` are trained; the others are buffers or frozen."""
         ...
 
     def load(self, state: Mapping[str, Tensor]) -> None:

@@ -63,7 +63,8 @@ class LocalCandidate:
         ):
             warnings.simplefilter("ignore")
             torch.set_default_dtype(getattr(torch, dtype))
-            torch.manual_seed(seed)
+            # torch.manual_seed would also queue a call for each kind of absent device, with a formatted stack: slow.
+            torch.default_generator.manual_seed(seed)
             try:
                 yield
             except CandidateError:
@@ -129,7 +130,7 @@ class LocalInstance:
 
     def parameters(self) -> frozenset[str]:
         """See `Instance.parameters`."""
-        return frozenset(name[1:] for name in self._parameters())
+        return frozenset(name[1:] for name, value in self._parameters().items() if value.requires_grad)
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         """See `Instance.load`."""

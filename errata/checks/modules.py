@@ -14,11 +14,14 @@ from torch import Tensor
 from errata.candidates import Argument, Candidate, Instance
 from errata.candidates.candidate import Scalar
 from errata.checks.case import Case
-from errata.checks.evidence import Evidence, equal, holds
+from errata.checks.evidence import Evidence, equal, holds, printed
 from errata.checks.literature import SRIVASTAVA, VASWANI
 
 INFLUENCE = 1e-9
 """A change that rounding cannot cause in float64, and that a faint attention weight still exceeds."""
+
+EPSILON_OF_NORMS = 1e-3 / torch.finfo(torch.float64).eps
+"""Tolerance where an oracle has to guess the epsilon of the norms."""
 
 EVALUATION = SRIVASTAVA.says("1", "use a single neural net at test time without dropout")
 SUBLAYER_DROPOUT = VASWANI.says("5.4", "We apply dropout [33] to the output of each sub-layer")
@@ -109,6 +112,15 @@ def gradients_reach_parameters(candidate: Candidate, case: ModuleCase) -> Eviden
     return holds(not missing, expected="a gradient for every parameter", actual=f"none for {', '.join(missing)}")
 
 
+def gradients_reach(candidate: Candidate, case: ModuleCase, *names: str) -> Evidence:
+    """The parameters of these names are registered, and take part in the output."""
+    instance = case.build(candidate)
+    output = instance.call(case.inputs()).output
+    reached = instance.call(case.inputs(), cotangent=torch.ones_like(output)).parameter_gradients
+    missing = [name for name in names if name not in reached]
+    return holds(not missing, expected=f"gradients for {', '.join(names)}", actual=f"none for {', '.join(missing)}")
+
+
 def state_is_complete(candidate: Candidate, case: ModuleCase) -> Evidence:
     """A module that is given another one's state answers as the other does."""
     first = case.build(candidate)
@@ -142,15 +154,39 @@ def weights_start_different(candidate: Candidate, case: ModuleCase) -> Evidence:
 
 def layers_own_parameters(candidate: Candidate, case: StackCase) -> Evidence:
     """Each further layer adds as many parameters as the one before it."""
-    sizes = [
-        sum(_shapes(replace(case, layers=layers).build(candidate), per_entry=True).values()) for layers in (1, 2, 3)
-    ]
-    second, third = sizes[1] - sizes[0], sizes[2] - sizes[1]
+    one, two, three = (_size(replace(case, layers=layers).build(candidate)) for layers in (1, 2, 3))
     return holds(
-        0 < second == third,
+        0 < two - one == three - two,
         expected="as many parameters for the third layer as for the second, and more than 0",
-        actual=f"{second} for the second, {third} for the third",
+        actual=f"{two - one} for the second, {three - two} for the third",
     )
+
+
+def residual_stream(candidate: Candidate, case: ModuleCase) -> Evidence:
+    """With silent sublayers the input ``x`` is left, up to norms."""
+    output, x = _silent(candidate, case)
+    return equal(standardised(output), standardised(x))
+
+
+def norm_placement(candidate: Candidate, case: ModuleCase) -> Evidence:
+    """The output is normalised (post-norm), or silent sublayers leave ``x`` as it is (pre-norm)."""
+    (output,) = answers(candidate, case, case.inputs())
+    post_norm, pre_norm = is_normalised(output), equal(*_silent(candidate, case))
+    if "pre-norm" in candidate.traits:
+        return pre_norm
+    if "post-norm" in candidate.traits:
+        return post_norm
+    return min(post_norm, pre_norm, key=lambda evidence: evidence.deviation)
+
+
+def _silent(candidate: Candidate, case: ModuleCase) -> tuple[Tensor, Tensor]:
+    """A layer's output with silent sublayers, and its input ``x``."""
+    instance = case.build(candidate)
+    silence(instance)
+    arguments = case.inputs()
+    x = arguments["x"]
+    assert isinstance(x, Tensor)
+    return instance.call(arguments).output, x
 
 
 def silence(instance: Instance, names: frozenset[str] | None = None) -> None:
@@ -174,19 +210,33 @@ def standardised(states: Tensor) -> Tensor:
     return centred / centred.norm(dim=-1, keepdim=True)
 
 
-def spread_of_sizes(states: Tensor) -> float:
-    """How far the root mean squares of the vectors lie apart: largest over smallest, less 1."""
+def is_normalised(states: Tensor) -> Evidence:
+    """All vectors have the same root mean square, up to what a norm's epsilon does."""
     sizes = states.square().mean(dim=-1).sqrt()
-    return (sizes.max() / sizes.min() - 1).item()
+    return holds(
+        bool(sizes.max() < 1.01 * sizes.min()),
+        expected="the same root mean square at all positions",
+        actual=printed(sizes),
+    )
 
 
-def _shapes(instance: Instance, *, per_entry: bool = False) -> Counter[tuple[int, ...]]:
-    """How many parameters there are of each shape, or how many entries they have."""
+def filled(instance: Instance, case: ModuleCase) -> Mapping[str, Tensor]:
+    """Give every parameter drawn values, so that no initial 0 or 1 hides anything; returns the new state."""
     state = instance.state()
-    counts: Counter[tuple[int, ...]] = Counter()
-    for name in instance.parameters():
-        counts[tuple(state[name].shape)] += state[name].numel() if per_entry else 1
-    return counts
+    instance.load({name: case.normal(name, *state[name].shape) for name in sorted(instance.parameters())})
+    return instance.state()
+
+
+def _shapes(instance: Instance) -> Counter[tuple[int, ...]]:
+    """How many parameters there are of each shape."""
+    state = instance.state()
+    return Counter(tuple(state[name].shape) for name in instance.parameters())
+
+
+def _size(instance: Instance) -> int:
+    """How many numbers the parameters hold."""
+    state = instance.state()
+    return sum(state[name].numel() for name in instance.parameters())
 
 
 def _is_weight(value: Tensor) -> bool:

@@ -3,6 +3,8 @@
 They share no line with `reference`, which is judged by the same checks as everyone else.
 """
 
+from collections.abc import Callable, Mapping
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -33,8 +35,83 @@ def attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = N
     return weights @ array(value), weights
 
 
+def normalised(x: Tensor, axes: int | tuple[int, ...], eps: float) -> Array:
+    """``(x - mean) / sqrt(variance + eps)`` with the biased variance (Ba et al. 2016, 3; Ioffe and Szegedy 2015, 3)."""
+    centred = array(x) - array(x).mean(axis=axes, keepdims=True)
+    return centred / np.sqrt((centred**2).mean(axis=axes, keepdims=True) + eps)
+
+
 def sinusoids(length: int, width: int) -> Array:
     """``PE(pos, 2i) = sin(pos / 10000^(2i/D))``, ``PE(pos, 2i+1) = cos(...)`` (Vaswani et al. 2017, 3.5), shape (T, D)."""
     column = np.arange(width)
     angle = np.arange(length)[:, None] / 10000.0 ** ((column - column % 2) / width)
     return np.where(column % 2 == 0, np.sin(angle), np.cos(angle))
+
+
+State = Mapping[str, Tensor]
+"""Parameters by their names in a component."""
+
+
+def encoder_layer(x: Tensor, mask: Tensor | None, state: State, heads: int, pre_norm: bool) -> Array:
+    """Self-attention and the feed-forward network, each in a residual sublayer (Vaswani et al. 2017, 3.1)."""
+    stream = _sublayer(array(x), state, "self_attention", pre_norm, lambda y: _heads(y, y, mask, state, "self_attention", heads))
+    return _sublayer(stream, state, "feed_forward", pre_norm, lambda y: _two_maps(y, state))
+
+
+def decoder_layer(
+    x: Tensor, memory: Tensor, mask: Tensor | None, memory_mask: Tensor | None, state: State, heads: int, pre_norm: bool
+) -> Array:
+    """As `encoder_layer`, with attention to the memory between the two (Vaswani et al. 2017, 3.1)."""
+    own, cross = "self_attention", "cross_attention"
+    stream = _sublayer(array(x), state, own, pre_norm, lambda y: _heads(y, y, mask, state, own, heads))
+    stream = _sublayer(stream, state, cross, pre_norm, lambda y: _heads(y, array(memory), memory_mask, state, cross, heads))
+    return _sublayer(stream, state, "feed_forward", pre_norm, lambda y: _two_maps(y, state))
+
+
+def adam(rates: Array, gradients: Array) -> Array:
+    """The weights after each step from 0 (Kingma and Ba 2015, algorithm 1: beta 0.9 and 0.999, epsilon 1e-8)."""
+    weights, first, second = (np.zeros_like(gradients[0]) for _ in range(3))
+    path = []
+    for step, (rate, gradient) in enumerate(zip(rates, gradients, strict=True), start=1):
+        first = 0.9 * first + 0.1 * gradient
+        second = 0.999 * second + 0.001 * gradient**2
+        weights = weights - rate * (first / (1 - 0.9**step)) / (np.sqrt(second / (1 - 0.999**step)) + 1e-8)
+        path.append(weights)
+    return np.array(path)
+
+
+def noam(steps: int, width: int, warmup: int) -> Array:
+    """``D^-0.5 min(n^-0.5, n warmup^-1.5)`` for n = 1..steps (Vaswani et al. 2017, 5.3, equation 3)."""
+    n = np.arange(1, steps + 1, dtype=np.float64)
+    return width**-0.5 * np.minimum(n**-0.5, n * warmup**-1.5)
+
+
+def _sublayer(x: Array, state: State, name: str, pre_norm: bool, branch: Callable[[Array], Array]) -> Array:
+    gain, bias = array(state[f"{name}_norm.gain"]), array(state[f"{name}_norm.bias"])
+    if pre_norm:
+        return x + branch(_normalised(x) * gain + bias)
+    return _normalised(x + branch(x)) * gain + bias
+
+
+def _normalised(x: Array) -> Array:
+    centred = x - x.mean(axis=-1, keepdims=True)
+    return centred / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + 1e-5)
+
+
+def _heads(query: Array, key: Array, mask: Tensor | None, state: State, name: str, heads: int) -> Array:
+    """Multi-head attention: head h owns the features from h D/H up to (h + 1) D/H of each projection."""
+    projected = [
+        _map(source, state, f"{name}.{kind}") for kind, source in (("query", query), ("key", key), ("value", key))
+    ]
+    per_head = zip(*(np.split(projection, heads, axis=-1) for projection in projected), strict=True)
+    mixed = [attention(*(torch.from_numpy(part) for part in parts), mask)[0] for parts in per_head]
+    return _map(np.concatenate(mixed, axis=-1), state, f"{name}.output")
+
+
+def _two_maps(x: Array, state: State) -> Array:
+    return _map(np.maximum(_map(x, state, "feed_forward.inner"), 0.0), state, "feed_forward.outer")
+
+
+def _map(x: Array, state: State, name: str) -> Array:
+    bias = state.get(f"{name}.bias")
+    return x @ array(state[f"{name}.weight"]).T + (0.0 if bias is None else array(bias))

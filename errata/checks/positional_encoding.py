@@ -92,7 +92,7 @@ def table_is_floating_point(candidate: Candidate, case: TableCase) -> Evidence:
     level="paper",
     hint="The angle must grow with the position: use torch.arange(length) as a column, not the length itself.",
     case=TableCase,
-    domain=DOMAIN,
+    domain=DOMAIN | {"width": (4, 6, 8, 14)},
     builds_on=[RUNS],
 )
 def positions_are_told_apart(candidate: Candidate, case: TableCase) -> Evidence:
@@ -191,8 +191,10 @@ def first_pair_turns_by_one_radian(candidate: Candidate, case: TableCase) -> Evi
 )
 def frequencies_fall_geometrically(candidate: Candidate, case: TableCase) -> Evidence:
     turns = turn(answer(candidate, case, case.length, case.width))
-    pair = torch.arange(case.width // 2)
-    return equal(turns, turns[0] * BASE ** (-2 * pair / case.width))
+    # Measured against the slowest pair, since a fast one may have gone around the circle.
+    pairs_behind = torch.arange(case.width // 2 - 1, -1, -1, dtype=torch.float64)
+    wanted = turns[-1] * BASE ** (2 * pairs_behind / case.width)
+    return equal(turns, torch.atan2(wanted.sin(), wanted.cos()), scale=1 / max(turns[-1].abs().item(), 1 / BASE))
 
 
 @check(

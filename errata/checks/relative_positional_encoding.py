@@ -44,7 +44,7 @@ def accepts_valid_input(candidate: Candidate, case: TableCase) -> Evidence:
 @check(
     "relative_positional_encoding.depends-on-the-offset-alone",
     "pairs with the same offset share a vector: table[t+1, s+1] = table[t, s]",
-    spec=SHAW.says("3.2", "wclip(j−i,k)"),
+    spec=SHAW.says("3.2", "clip(j − i, k)"),
     level="paper",
     hint="Index the vectors by s - t, the key's position minus the query's, not by s or t.",
     case=TableCase,

@@ -94,7 +94,7 @@ def _text(module: str) -> str:
     return files("reference").joinpath(f"{module}.py").read_text(encoding="utf-8")
 
 
-def _own_imports(tree: ast.Module) -> Iterator[tuple[ast.stmt, str]]:
+def _own_imports(tree: ast.Module) -> Iterator[tuple[ast.ImportFrom, str]]:
     for node in tree.body:
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("reference."):
             yield node, (node.module or "").removeprefix("reference.")
@@ -106,4 +106,5 @@ def _without_own_imports(text: str, file: str) -> Source:
     for node, _ in _own_imports(ast.parse(text)):
         for number in range(node.lineno, (node.end_lineno or node.lineno) + 1):
             lines[number - 1] = ""
+        lines[node.lineno - 1] = "; ".join(f"{name.asname} = {name.name}" for name in node.names if name.asname)
     return Source("\n".join(lines), file, tuple(range(1, len(lines) + 1)))

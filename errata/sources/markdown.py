@@ -133,7 +133,7 @@ def _text(document: Document, first: int, columns: tuple[int, ...]) -> str:
     for number, (line, following) in enumerate(pairwise(lines), first + 2):
         if line.endswith("\r") and following.startswith("\n"):
             raise ErrataError(
-                f"{document.path}:{number}: without its indentation this line feed would join the carriage return above; "
+                f"{document.path}:{number}: unindented, this line feed would join the carriage return above; "
                 "save the document with one kind of line ending"
             )
     return "".join(lines)

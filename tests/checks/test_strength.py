@@ -1,7 +1,8 @@
 """The checks are proved: the reference and correct implementations pass, every defect dies, every check kills."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -23,7 +24,7 @@ class Peer(Table):
     code: str
     binding: Binding
     wrong: bool = False
-    expected_failures: dict[str, str] = {}
+    expected_failures: Mapping[str, str] = MappingProxyType({})
 
     def candidate(self) -> LocalCandidate:
         source = Source(self.code, self.name, tuple(range(1, self.code.count("\n") + 2)))

@@ -23,7 +23,7 @@ def test_equals_torch_forward_gradients_and_running_statistics(
 ) -> None:
     module = module_with_state(dtype).train(training)
     mean, variance = module.running_mean.clone(), module.running_variance.clone()
-    x = (scale * torch.randn(shape, dtype=dtype) + 1).requires_grad_()
+    x = (scale * (torch.randn(shape, dtype=dtype) + 1)).requires_grad_()
     leaves = (x, module.gain, module.bias)
     ours = module(x)
     theirs = nn.functional.batch_norm(

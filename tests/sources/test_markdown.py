@@ -188,7 +188,7 @@ def test_an_unclosed_fence_names_its_opening_line(text: str, line: int, markup: 
 
 
 def test_lines_whose_endings_would_fuse_are_refused() -> None:
-    with pytest.raises(ErrataError, match=r"^docs/000_x\.md:3: without its indentation .+ one kind of line ending$"):
+    with pytest.raises(ErrataError, match=r"^docs/000_x\.md:3: unindented, .+ one kind of line ending$"):
         snippets(document("> ```\n> x\r> \n> ```\n"))
 
 

@@ -1,0 +1,739 @@
+"""Multi-head attention: ``build(width, heads)``, ``call(query, key, value, mask)``.
+
+Shapes: query ``(B, T, D)``, key and value ``(B, S, D)``, mask boolean ``(B, 1, T, S)`` or None, True = may attend.
+Output ``(B, T, D)``. Parameters ``query``, ``key``, ``value`` and ``output``, each with ``.weight`` and maybe ``.bias``;
+head i reads the i-th of the H equal slices of rows of the first three.
+
+Traits: ``self-only`` takes one sequence, which is query, key and value; ``no-mask`` takes no mask; with
+``attention-weights`` it also gives ``weights``, of shape ``(B, H, T, S)``, or ``(B, T, S)`` where it averages the heads.
+
+Checks of level paper run in float32, for the reason given in `attention`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from errata.candidates import Argument, Candidate, Instance, Reply
+from errata.checks import oracles
+from errata.checks.case import Case, Domain
+from errata.checks.evidence import Evidence, equal, equal_or_refused, finite, holds, refuses, unchanged
+from errata.checks.literature import PYTORCH, VASWANI
+from errata.checks.registry import check
+
+PROJECTIONS = ("query", "key", "value", "output")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MultiHeadAttentionCase(Case):
+    """Sizes of one call.
+
+    Attributes:
+        batch: B.
+        queries: T.
+        keys: S; as many as there are queries where None.
+        heads: H.
+        head_width: d, so that D = H d.
+    """
+
+    batch: int = 1
+    queries: int = 1
+    keys: int | None = None
+    heads: int = 1
+    head_width: int = 1
+    dtype: str = "float32"
+
+    @property
+    def width(self) -> int:
+        """D, which the heads share."""
+        return self.heads * self.head_width
+
+    def inputs(self, candidate: Candidate) -> dict[str, Tensor]:
+        """Query, key and value: one sequence for candidates that take one."""
+        query = self.normal("query", self.batch, self.queries, self.width)
+        if "self-only" in candidate.traits:
+            return {"query": query, "key": query, "value": query}
+        keys = self.keys or self.queries
+        return {
+            "query": query,
+            "key": self.normal("key", self.batch, keys, self.width),
+            "value": self.normal("value", self.batch, keys, self.width),
+        }
+
+    def mask(self) -> Tensor:
+        """A mask in which every query may attend to one key at least."""
+        mask = self.booleans("mask", self.batch, 1, self.queries, self.keys or self.queries)
+        mask[..., 0] |= ~mask.any(dim=-1)
+        return mask
+
+    def full_mask(self) -> Tensor:
+        """A mask that permits everything."""
+        return torch.ones(self.batch, 1, self.queries, self.queries, dtype=torch.bool)
+
+    def order(self, name: str, length: int) -> Tensor:
+        """A permutation of ``length`` things."""
+        return self.normal(name, length).argsort(stable=True)
+
+
+SQUARE: Domain = {
+    "batch": (1, 2, 3),
+    "queries": (1, 2, 3, 4),
+    "heads": (1, 2, 3),
+    "head_width": (1, 2, 4),
+    "scale": (1.0, 0.3),
+}
+"""As many keys as queries."""
+
+SEVERAL = SQUARE | {"queries": (2, 3, 4, 5)}
+MILD = SEVERAL | {"scale": (0.3,)}
+"""Inputs so small that no key's weight vanishes."""
+
+PROJECTED = VASWANI.says(
+    "3.2.2", "linearly project the queries, keys and values h times with different, learned linear projections"
+)
+CONCATENATED = VASWANI.says("3.2.2", "These are concatenated and once again projected, resulting in the final values")
+PARALLEL = VASWANI.says("3.2.2", "we then perform the attention function in parallel")
+WEIGHTED_SUM = VASWANI.says("3.2", "The output is computed as a weighted sum of the values")
+TOGETHER = VASWANI.says("3.2.1", "we compute the attention function on a set of queries simultaneously")
+MASKING = VASWANI.says("3.2.3", "masking out (setting to −∞) all values in the input of the softmax")
+BOOLEAN = PYTORCH.says(
+    "torch.nn.functional.scaled_dot_product_attention",
+    "A boolean mask where a value of True indicates that the element should take part in attention.",
+)
+BROADCAST = PYTORCH.says(
+    "torch.nn.functional.scaled_dot_product_attention",
+    "shape must be broadcastable to the shape of attention weights",
+)
+TRAINED = VASWANI.says("5.3", "We used the Adam optimizer")
+
+RUNS = "multi_head_attention.accepts-valid-input"
+ONE_HEAD = "multi_head_attention.one-head-is-attention"
+RIGHT = "multi_head_attention.matches-formula"
+KEY_LENGTH = "multi_head_attention.key-length-may-differ"
+MASKS = "multi_head_attention.accepts-a-boolean-mask"
+KEYLESS = "multi_head_attention.keyless-row-is-finite"
+
+
+def built(candidate: Candidate, case: MultiHeadAttentionCase) -> Instance:
+    """An instance with drawn weights where their names are known, and with its own initial ones elsewhere."""
+    instance = candidate.build({"width": case.width, "heads": case.heads}, dtype=case.dtype, seed=case.seed)
+    if "weights" in candidate.traits:
+        instance.load(drawn_weights(instance, case))
+    return instance
+
+
+def drawn_weights(instance: Instance, case: MultiHeadAttentionCase) -> dict[str, Tensor]:
+    """Contents for the four projections; biases for those that have one."""
+    names = instance.state().keys()
+    weights = {f"{name}.weight": case.normal(f"{name}.weight", case.width, case.width) for name in PROJECTIONS}
+    biases = [f"{name}.bias" for name in PROJECTIONS if f"{name}.bias" in names]
+    return weights | {name: case.normal(name, case.width) for name in biases}
+
+
+def answer(
+    instance: Instance, arguments: Mapping[str, Argument], *, seed: int = 0, cotangent: Tensor | None = None
+) -> Reply:
+    """One call in evaluation; without a mask where the arguments have none."""
+    return instance.call({"mask": None} | dict(arguments), seed=seed, cotangent=cotangent)
+
+
+def against_formula(
+    candidate: Candidate, case: MultiHeadAttentionCase, mask: Mapping[str, Tensor] | None = None
+) -> Evidence:
+    """The candidate's answer beside the formula's."""
+    instance, inputs = built(candidate, case), case.inputs(candidate) | dict(mask or {})
+    expected, largest = oracles.multi_head_attention(drawn_weights(instance, case), case.heads, **inputs)
+    return equal(answer(instance, inputs).output, torch.from_numpy(expected), scale=largest)
+
+
+def moved(inputs: Mapping[str, Tensor], name: str, at: Tensor, by: Tensor) -> dict[str, Tensor]:
+    """The inputs with ``by`` added at the positions ``at``; a sequence that is several arguments moves as one."""
+    return {other: value + by * at[:, None] if value is inputs[name] else value for other, value in inputs.items()}
+
+
+def keys_moved(candidate: Candidate, case: MultiHeadAttentionCase, at: Tensor) -> dict[str, Tensor]:
+    """The inputs with other keys and values at the positions ``at``."""
+    inputs = case.inputs(candidate)
+    for name in ("key", "value"):
+        inputs = moved(inputs, name, at, case.normal(f"move of {name}", *inputs[name].shape))
+    return inputs
+
+
+@check(
+    RUNS,
+    "MultiHead(Q, K, V) answers valid input with a tensor of shape (B, T, D)",
+    spec=CONCATENATED,
+    level="paper",
+    hint="Run it once: a name that is never defined or imported, or a wrong size in a reshape, shows at once.",
+    case=MultiHeadAttentionCase,
+    domain=SQUARE,
+)
+def accepts_valid_input(candidate: Candidate, case: MultiHeadAttentionCase) -> Evidence:
+    wanted = (case.batch, case.queries, case.width)
+    shape = tuple(answer(built(candidate, case), case.inputs(candidate)).output.shape)
+    return holds(shape == wanted, expected=f"shape {wanted}", actual=f"shape {shape}")
+
+
+@check(
+    ONE_HEAD,
+    "with one head, MultiHead(Q, K, V) = Attention(Q W^Q, K W^K, V W^V) W^O",
+    spec=PROJECTED,
+    level="paper",
+    hint="Compare the four projections, which one is applied to which input, the scale and the softmax.",
+    case=MultiHeadAttentionCase,
+    domain=SQUARE | {"heads": (1,)},
+    needs=["weights"],
+    builds_on=[RUNS],
+)
+def one_head_is_attention(candidate: Candidate, case: MultiHeadAttentionCase) -> Evidence:
+    return against_formula(candidate, case)
+
+
+@check(
+    RIGHT,
+    "MultiHead(Q, K, V) = Concat(head_1, ..., head_H) W^O with head_i = Attention(Q W_i^Q, K W_i^K, V W_i^V)",
+    spec=CONCATENATED,
+    level="paper",
+    hint="Split D into (H, d), move H before T, attend with the scale 1/sqrt(d), move H back and merge.",
+    case=MultiHeadAttentionCase,
+    domain=SQUARE | {"heads": (2, 3)},
+    needs=["weights"],
+    builds_on=[ONE_HEAD],
+)
+def matches_formula(candidate: Candidate, case: MultiHeadAttentionCase) -> Evidence:
+    return against_formula(candidate, case)
+
+
+@check(
+    "multi_head_attention.heads-are-independent",
+    "with W^O = 1 the i-th slice of the output is head i: other queries, keys and values for head 1 change no other slice",
+    spec=PARALLEL,
+    level="paper",
+    hint="Heads share no scores, no softmax and no sum before the output projection.",
+    case=MultiHeadAttentionCase,
+    domain=SQUARE | {"heads": (2, 3)},
+    needs=["weights"],
+    builds_on=[RUNS],
+)
+def heads_are_independent(candidate: Candidate, case: MultiHeadAttentionCase) -> Evidence:
+    instance, inputs = built(candidate, case), case.inputs(candidate)
+    instance.load({"output.weight": torch.eye(case.width, dtype=inputs["query"].dtype)})
+    before = answer(instance, inputs).output
+    for name in ("query", "key", "value"):
+        weight = instance.state()[f"{name}.weight"].clone()
+        weight[: case.head_width] += case.normal(f"move of {name}", case.head_width, case.width)
+        instance.load({f"{name}.weight": weight})
+    after = answer(instance, inputs).output
+    return equal(after[..., case.head_width :], before[..., case.head_width :])
+
+
+@check(
+    "multi_head_attention.trains-four-projections",
+    "W^Q, W^K, W^V and W^O are learned: parameters of 4 D^2 numbers or more receive a gradient",
+    spec=PROJECTED,
+    level="paper",
+    hint="Look for a projection that is missing, unused or shared, made in forward(), or kept in a Python list.",
+    case=MultiHeadAttentionCase,
+    domain=SEVERAL,
+    builds_on=[RUNS],
+)
+def trains_four_projections(candidate: Candidate, case: MultiHeadAttentionCase) -> Evidence:
+    instance, inputs = built(candidate, case), case.inputs(candidate)
+    gradients = answer(instance, inputs, cotangent=torch.ones_like(inputs["query"])).parameter_gradients
+    trained = sum(gradient.numel() for gradient in gradients.values() if gradient.ndim > 1)
+    names = ", ".join(sorted(gradients)) or "no parameter"
+    return holds(
+        trained >= 4 * case.width**2,
+        expected=f"4 * {case.width}^2 = {4 * case.width**2} trained weights",
+        actual=f"{trained}, in {names}",
+    )
+
+
+@check(
+    "multi_head_attention.tokens-mix",
+    "every position attends to all positions: another last key and value change the output at every position",
+    spec=VASWANI.says("3.2.3", "allows every position in the decoder to attend over all positions in the input sequence"),
+    level="paper",
+    hint="Scores must be (T, S), not (H, H): move the axis of the heads before that of the positions.",
+    case=MultiHeadAttentionCase,
+    domain=MILD,
+    builds_on=[RUNS],
+)
+def tokens_mix(candidate: Candidate, case: MultiHeadAttentionCase) -> Evidence:
+    instance = built(candidate, case)
+    last = torch.arange(case.queries) == case.queries - 1
+    before = answer(instance, case.inputs(candidate)).output
+    after = answer(instance, keys_moved(candidate, case, last)).output
+    unmoved = [t for t in range(case.queries) if torch.equal(after[:, t], before[:, t])]
+    return holds(not unmoved, expected="every position's output moves", actual=f"no change at positions {unmoved}")
+
+
+@check(
+    "multi_head_attention.output-is-affine-in-the-values",
+    "values enter only as a weighted sum: f(Q, K, (V1 + V2) / 2) = (f(Q, K, V1) + f(Q, K, V2)) / 2",
+    spec=WEIGHTED_SUM,
+    level="paper",
+    hint="Look at the order of the arguments: which of them makes the scores?",
+    case=MultiHeadAttentionCase,
+    domain=SEVERAL,
+    unless=["self-only"],
+    builds_on=[RUNS],
+)
+def output_is_affine_in_the_values(candidate: Candidate, case: MultiHeadAttentionCase) -> Evidence:
+    instance, inputs = built(candidate, case), case.inputs(candidate)
+    other = case.normal("other value", *inputs["value"].shape)
+    first, second, between = (
+        answer(instance, inputs | {"value": value}).output
+        for value in (inputs["value"], other, (inputs["value"] + other) / 2)
+    )
+    return equal(between, (first + second) / 2, scale=case.width**2)
+
+
+@check(
+    "multi_head_attention.permuted-positions-permute-the-output",
+    "permuting the queries permutes the output alike, and permuting keys and values together changes nothing",
+    spec=VASWANI.says("3.5", "Since our model contains no recurrence and no convolution"),
+    level="paper",
+    hint="Undo the split of the heads in the reverse order: transpose first, then merge.",
+    case=MultiHeadAttentionCase,
+    domain=SEVERAL,
+    builds_on=[RUNS],
+)
+def permuted_positions_permute_the_output(candidate: Candidate, case: MultiHeadAttentionCase) -> Evidence:
+    instance, inputs = built(candidate, case), case.inputs(candidate)
+    order = case.order("order", case.queries)
+    key_order = order if "self-only" in candidate.traits else case.order("order of keys", case.queries)
+    permuted = {name: value[:, order if name == "query" else key_order] for name, value in inputs.items()}
+    before = answer(instance, inputs).output
+    return equal(answer(instance, permuted).output, before[:, order], scale=case.width**2)
+
+
+@check(
+    "multi_head_attention.batch-examples-are-independent",
+    "changing the first example of a batch leaves the output of the others as it was",
+    spec=TOGETHER,
+    level="paper",
+    hint="No operation may mix the axis B: look for batch-first and sequence-first code side by side.",
+    case=MultiHeadAttentionCase,
+    domain=SQUARE | {"batch": (2, 3, 4)},
+    builds_on=[RUNS],
+)
+def batch_examples_are_independent(candidate: Candidate, case: MultiHeadAttentionCase) -> Evidence:
+    instance, inputs = built(candidate, case), case.inputs(candidate)
+    changed = {name: value.clone() for name, value in inputs.items()}
+    for value in changed.values():
+        value[0] += case.normal("move", case.queries, case.width)
+    before = answer(instance, inputs).output
+    return equal(answer(instance, changed).output[1:], before[1:])
+
+
+@check(
+    KEY_LENGTH,
+    "as many queries as one likes may ask S keys: f(Q[i], K, V) = f(Q, K, V)[i] for every list i",
+    spec=VASWANI.says("3.2.3", "the memory keys and values come from the output of the encoder"),
+    level="paper",
+    hint="Take T from the query and S from the key; none of them stands for the other.",
+    case=MultiHeadAttentionCase,
+    domain=SQUARE | {"keys": (1, 2, 3, 5)},
+    where=lambda case: case.queries != case.keys,
+    unless=["self-only"],
+    builds_on=[RUNS],
+)
+def key_length_may_differ(candidate: Candidate, case: MultiHeadAttentionCase) -> Evidence:
+    assert case.keys is not None
+    instance, inputs = built(candidate, case), case.inputs(candidate)
+    inputs["query"] = case.normal("queries", case.batch, case.keys, case.width)
+    chosen = case.integers("chosen", 0, case.keys, case.queries)
+    before = answer(instance, inputs).output
+    output = answer(instance, inputs | {"query": inputs["query"][:, chosen]}).output
+    return equal(output, before[:, chosen], scale=case.width**2)
+
+
+@check(
+    "multi_head_attention.returned-weights-sum-to-1",
+    "each row of the returned weights sums to 1",
+    spec=VASWANI.says("3.2.1", "apply a softmax function to obtain the weights on the values"),
+    level="paper",
+    hint="Return the weights after the softmax over the keys.",
+    case=MultiHeadAttentionCase,
+    domain=SQUARE,
+    needs=["attention-weights"],
+    builds_on=[RUNS],
+)
+def returned_weights_sum_to_1(candidate: Candidate, case: MultiHeadAttentionCase) -> Evidence:
+    total = answer(built(candidate, case), case.inputs(candidate)).outputs["weights"].sum(dim=-1)
+    return equal(total, torch.ones_like(total))
+
+
+@check(
+    "multi_head_attention.evaluation-is-deterministic",
+    "in evaluation the same input gives the same output, whatever the state of the random generator",
+    spec=VASWANI.says("5.4", "We employ three types of regularization during training"),
+    level="paper",
+    hint="F.dropout drops by default: pass training=self.training. A layer made in forward() is new at each call.",
+    case=MultiHeadAttentionCase,
+    domain=SEVERAL,
+    builds_on=[RUNS],
+)
+def evaluation_is_deterministic(candidate: Candidate, case: MultiHeadAttentionCase) -> Evidence:
+    instance, inputs = built(candidate, case), case.inputs(candidate)
+    return equal(answer(instance, inputs, seed=1).output, answer(instance, inputs, seed=2).output)
+
+
+@check(
+    "multi_head_attention.inputs-are-not-changed",
+    "Q, K and V hold after the call what they held before",
+    spec=PROJECTED,
+    level="convention",
+    hint="An operation whose name ends in an underscore, or +=, writes into the caller's tensor.",
+    case=MultiHeadAttentionCase,
+    domain=SQUARE,
+    builds_on=[RUNS],
+)
+def inputs_are_not_changed(candidate: Candidate, case: MultiHeadAttentionCase) -> Evidence:
+    inputs = case.inputs(candidate)
+    return unchanged(inputs, answer(built(candidate, case), inputs))
+
+
+@check(
+    "multi_head_attention.keeps-the-dtype",
+    "a module and inputs of one type give an output of that type",
+    spec=BOOLEAN,
+    level="convention",
+    hint="A tensor of a fixed type (torch.tensor(...), .float()) lifts the result to its own type.",
+    case=MultiHeadAttentionCase,
+    domain=SQUARE | {"dtype": ("bfloat16", "float32", "float64")},
+    builds_on=[RUNS],
+)
+def keeps_the_dtype(candidate: Candidate, case: MultiHeadAttentionCase) -> Evidence:
+    dtype = str(answer(built(candidate, case), case.inputs(candidate)).output.dtype).removeprefix("torch.")
+    return holds(dtype == case.dtype, expected=case.dtype, actual=dtype)
+
+
+@check(
+    "multi_head_attention.keeps-double-precision",
+    "in float64, MultiHead(Q, K, V) is right up to the rounding of float64",
+    spec=CONCATENATED,
+    level="robustness",
+    hint="Some step falls back to float32: .float(), softmax(dtype=torch.float32), torch.FloatTensor([...]).",
+    case=MultiHeadAttentionCase,
+    domain=SQUARE | {"dtype": ("float64",)},
+    needs=["weights"],
+    builds_on=[RIGHT],
+)
+def keeps_double_precision(candidate: Candidate, case: MultiHeadAttentionCase) -> Evidence:
+    return against_formula(candidate, case)
+
+
+@check(
+    "multi_head_attention.large-scores-stay-finite",
+    "exp(s) overflows for s > 88 in float32, softmax(s) never: the output is finite for inputs of size 1e4",
+    spec=VASWANI.says("3.2.1", "We suspect that for large values of dk, the dot products grow large in magnitude"),
+    level="robustness",
+    hint="Use torch.softmax, or subtract the row's maximum before the exponential.",
+    case=MultiHeadAttentionCase,
+    domain=SQUARE | {"scale": (1e4,)},
+    builds_on=[RUNS],
+)
+def large_scores_stay_finite(candidate: Candidate, case: MultiHeadAttentionCase) -> Evidence:
+    inputs = case.inputs(candidate)
+    return finite(answer(built(candidate, replace(case, scale=1.0)), inputs).output)
+
+
+@check(
+    "multi_head_attention.indivisible-width-is-refused",
+    "D = H d: a width that the heads do not divide is refused, when it is built or when it is called",
+    spec=VASWANI.says("3.2.2", "For each of these we use dk = dv = dmodel/h = 64."),
+    level="robustness",
+    hint="D // H drops the rest: raise a ValueError in the constructor unless D % H == 0.",
+    case=MultiHeadAttentionCase,
+    domain=SQUARE | {"heads": (2, 3)},
+    builds_on=[RUNS],
+)
+def indivisible_width_is_refused(candidate: Candidate, case: MultiHeadAttentionCase) -> Evidence:
+    width = case.width + 1
+    query = case.normal("query", case.batch, case.queries, width)
+
+    def build_and_call() -> Reply:
+        instance = candidate.build({"width": width, "heads": case.heads}, dtype=case.dtype)
+        return answer(instance, {"query": query, "key": query, "value": query})
+
+    return refuses(build_and_call, expected=f"a refusal of width {width} with {case.heads} heads")
+
+
+@check(
+    MASKS,
+    "a boolean mask of shape (B, 1, T, S) is accepted and leaves the output's shape as it is",
+    spec=BOOLEAN,
+    level="convention",
+    hint="Use masked_fill or where, and let the mask broadcast over the axis of the heads.",
+    case=MultiHeadAttentionCase,
+    domain=SQUARE,
+    unless=["no-mask"],
+    builds_on=[RUNS],
+)
+def accepts_a_boolean_mask(candidate: Candidate, case: MultiHeadAttentionCase) -> Evidence:
+    wanted = (case.batch, case.queries, case.width)
+    shape = tuple(answer(built(candidate, case), case.inputs(candidate) | {"mask": case.mask()}).output.shape)
+    return holds(shape == wanted, expected=f"shape {wanted}", actual=f"shape {shape}")
+
+
+@check(
+    "multi_head_attention.all-true-mask-is-no-mask",
+    "a mask that permits everything changes nothing",
+    spec=MASKING,
+    level="paper",
+    hint="Both branches must compute the same scores; look for a scale that only one of them applies.",
+    case=MultiHeadAttentionCase,
+    domain=SEVERAL,
+    unless=["no-mask"],
+    builds_on=[MASKS],
+)
+def all_true_mask_is_no_mask(candidate: Candidate, case: MultiHeadAttentionCase) -> Evidence:
+    instance, inputs = built(candidate, case), case.inputs(candidate)
+    without = answer(instance, inputs).output
+    return equal(answer(instance, inputs | {"mask": case.full_mask()}).output, without, scale=case.width**2)
+
+
+@check(
+    "multi_head_attention.masked-keys-have-no-influence",
+    "in no head: changing the keys and values that a query may not attend leaves its output as it was",
+    spec=MASKING,
+    level="paper",
+    hint="The mask belongs on the scores of every head, before the softmax, with -inf where attention is forbidden.",
+    case=MultiHeadAttentionCase,
+    domain=SEVERAL,
+    unless=["no-mask"],
+    builds_on=[MASKS],
+)
+def masked_keys_have_no_influence(candidate: Candidate, case: MultiHeadAttentionCase) -> Evidence:
+    instance = built(candidate, case)
+    attended = case.booleans("attended", case.queries)
+    attended[0] = True
+    mask = {"mask": attended.expand(case.batch, 1, case.queries, case.queries).clone()}
+    before = answer(instance, case.inputs(candidate) | mask).output
+    after = answer(instance, keys_moved(candidate, case, ~attended) | mask).output
+    # Where keys are queries, a position that moves asks another question: its own output may move.
+    rows = attended if "self-only" in candidate.traits else torch.ones_like(attended)
+    return equal(after[:, rows], before[:, rows])
+
+
+@check(
+    "multi_head_attention.causal-mask-hides-the-future",
+    "under the mask s <= t, changing keys and values after position t leaves the output up to t as it was",
+    spec=VASWANI.says("3.2.3", "prevent leftward information flow in the decoder"),
+    level="paper",
+    hint="Each query has its own row of the mask: look for a transposed mask or one row used for all.",
+    case=MultiHeadAttentionCase,
+    domain=SEVERAL,
+    unless=["no-mask"],
+    builds_on=[MASKS],
+)
+def causal_mask_hides_the_future(candidate: Candidate, case: MultiHeadAttentionCase) -> Evidence:
+    instance = built(candidate, case)
+    position = torch.arange(case.queries)
+    mask = {"mask": (position <= position[:, None]).expand(case.batch, 1, -1, -1).clone()}
+    cut = int(case.integers("cut", 1, case.queries, 1))
+    before = answer(instance, case.inputs(candidate) | mask).output
+    after = answer(instance, keys_moved(candidate, case, position >= cut) | mask).output
+    return equal(after[:, :cut], before[:, :cut])
+
+
+@check(
+    "multi_head_attention.attended-keys-have-influence",
+    "another last key and value change the output of every query whose mask permits it",
+    spec=WEIGHTED_SUM,
+    level="paper",
+    hint="The mask is True where attention is permitted: look for a mask that is read the other way round.",
+    case=MultiHeadAttentionCase,
+    domain=MILD,
+    unless=["no-mask"],
+    builds_on=["multi_head_attention.tokens-mix", MASKS],
+)
+def attended_keys_have_influence(candidate: Candidate, case: MultiHeadAttentionCase) -> Evidence:
+    instance, mask = built(candidate, case), {"mask": case.mask()}
+    mask["mask"][..., -1] = True
+    last = torch.arange(case.queries) == case.queries - 1
+    before = answer(instance, case.inputs(candidate) | mask).output
+    after = answer(instance, keys_moved(candidate, case, last) | mask).output
+    # A NaN is no influence: it equals nothing, itself included.
+    moves = ((after - before).abs() > 0).any(dim=-1)
+    return holds(bool(moves.all()), expected="every query's output moves", actual=f"moves: {moves.tolist()}")
+
+
+@check(
+    "multi_head_attention.masked-matches-formula",
+    "MultiHead(Q, K, V, M) is the formula with -inf for the scores where M is False, in each head, for any B, T, S, H, d",
+    spec=MASKING,
+    level="paper",
+    hint="Only the scores at masked positions change, and they change before the softmax.",
+    case=MultiHeadAttentionCase,
+    domain=SQUARE | {"keys": (1, 2, 3, 5)},
+    needs=["weights"],
+    unless=["no-mask", "self-only"],
+    builds_on=[MASKS, RIGHT, KEY_LENGTH],
+)
+def masked_matches_formula(candidate: Candidate, case: MultiHeadAttentionCase) -> Evidence:
+    return against_formula(candidate, case, {"mask": case.mask()})
+
+
+@check(
+    "multi_head_attention.masked-self-attention-matches-formula",
+    "MultiHead(X, X, X, M) is the formula with -inf for the scores where M is False, in each head",
+    spec=MASKING,
+    level="paper",
+    hint="Only the scores at masked positions change, and they change before the softmax.",
+    case=MultiHeadAttentionCase,
+    domain=SQUARE,
+    needs=["weights"],
+    unless=["no-mask"],
+    builds_on=[MASKS, RIGHT],
+)
+def masked_self_attention_matches_formula(candidate: Candidate, case: MultiHeadAttentionCase) -> Evidence:
+    return against_formula(candidate, case, {"mask": case.mask()})
+
+
+@check(
+    "multi_head_attention.mask-is-not-changed",
+    "the mask holds after the call what it held before",
+    spec=MASKING,
+    level="convention",
+    hint="Writing into the mask spoils it for the next layer, which is given the same tensor.",
+    case=MultiHeadAttentionCase,
+    domain=SQUARE,
+    unless=["no-mask"],
+    builds_on=[MASKS],
+)
+def mask_is_not_changed(candidate: Candidate, case: MultiHeadAttentionCase) -> Evidence:
+    inputs = case.inputs(candidate) | {"mask": case.mask()}
+    return unchanged(inputs, answer(built(candidate, case), inputs))
+
+
+@check(
+    "multi_head_attention.number-mask-keeps-its-meaning",
+    "a mask of the numbers 1.0 and 0.0 means the same as True and False, or is refused",
+    spec=BOOLEAN,
+    level="convention",
+    hint="Compare (mask == 0) instead of adding or multiplying; or refuse masks that are not boolean.",
+    case=MultiHeadAttentionCase,
+    domain=SEVERAL,
+    unless=["no-mask"],
+    builds_on=[MASKS],
+)
+def number_mask_keeps_its_meaning(candidate: Candidate, case: MultiHeadAttentionCase) -> Evidence:
+    instance, inputs, mask = built(candidate, case), case.inputs(candidate), case.mask()
+    boolean = answer(instance, inputs | {"mask": mask}).output
+    number = mask.to(inputs["query"].dtype)
+    return equal_or_refused(lambda: answer(instance, inputs | {"mask": number}), boolean)
+
+
+@check(
+    "multi_head_attention.rank-2-mask-is-for-all-or-refused",
+    "a mask of shape (T, S) means (1, 1, T, S), the same for every example and every head, or is refused",
+    spec=BROADCAST,
+    level="convention",
+    hint="Do not take the first axis of a mask for the batch before looking at its rank.",
+    case=MultiHeadAttentionCase,
+    domain=SEVERAL,
+    unless=["no-mask"],
+    builds_on=[MASKS],
+)
+def rank_2_mask_is_for_all_or_refused(candidate: Candidate, case: MultiHeadAttentionCase) -> Evidence:
+    instance, inputs, mask = built(candidate, case), case.inputs(candidate), case.mask()[0, 0]
+    explicit = mask.expand(case.batch, 1, case.queries, case.queries).clone()
+    expected = answer(instance, inputs | {"mask": explicit}).output
+    return equal_or_refused(lambda: answer(instance, inputs | {"mask": mask}), expected)
+
+
+@check(
+    "multi_head_attention.rank-3-mask-is-per-example-or-refused",
+    "a mask of shape (B, T, S) means (B, 1, T, S), or is refused: where B = H it is never taken for one mask a head",
+    spec=BROADCAST,
+    level="robustness",
+    hint="(B, T, S) broadcasts to (B, H, T, S) as one mask a head as soon as B = H: insert the axis, or refuse rank 3.",
+    case=MultiHeadAttentionCase,
+    domain=SEVERAL | {"batch": (2, 3), "heads": (2, 3)},
+    where=lambda case: case.batch == case.heads,
+    unless=["no-mask"],
+    builds_on=[MASKS],
+)
+def rank_3_mask_is_per_example_or_refused(candidate: Candidate, case: MultiHeadAttentionCase) -> Evidence:
+    instance, inputs, mask = built(candidate, case), case.inputs(candidate), case.mask()
+    expected = answer(instance, inputs | {"mask": mask}).output
+    return equal_or_refused(lambda: answer(instance, inputs | {"mask": mask.squeeze(1)}), expected)
+
+
+@check(
+    "multi_head_attention.mask-works-in-half-precision",
+    "a mask works in float16: the output is finite",
+    spec=MASKING,
+    level="robustness",
+    hint="The largest number of float16 is 65504, so -1e9 cannot be filled in. Use -inf.",
+    case=MultiHeadAttentionCase,
+    domain=SQUARE | {"scale": (0.3,), "dtype": ("float16",)},
+    unless=["no-mask"],
+    builds_on=[MASKS],
+)
+def mask_works_in_half_precision(candidate: Candidate, case: MultiHeadAttentionCase) -> Evidence:
+    return finite(answer(built(candidate, case), case.inputs(candidate) | {"mask": case.mask()}).output)
+
+
+def first_query_keyless(case: MultiHeadAttentionCase) -> Tensor:
+    """A mask in which the first query may attend to no key."""
+    mask = case.mask()
+    mask[:, :, 0] = False
+    return mask
+
+
+@check(
+    KEYLESS,
+    "a query that may attend to no key gets a finite output, not NaN",
+    spec=WEIGHTED_SUM,
+    level="robustness",
+    hint="softmax of a row of -inf is 0/0. Set the weights of such rows to 0 and keep -inf out of their softmax.",
+    case=MultiHeadAttentionCase,
+    domain=SQUARE,
+    unless=["no-mask"],
+    builds_on=[MASKS],
+)
+def keyless_row_is_finite(candidate: Candidate, case: MultiHeadAttentionCase) -> Evidence:
+    inputs = case.inputs(candidate) | {"mask": first_query_keyless(case)}
+    return finite(answer(built(candidate, case), inputs).output)
+
+
+@check(
+    "multi_head_attention.keyless-row-is-the-output-bias",
+    "for a query that may attend to no key every head is the empty sum, 0, and the output is the bias of W^O",
+    spec=WEIGHTED_SUM,
+    level="robustness",
+    hint="A finite fill value makes such a row attend to everything alike: set its weights to 0 after the softmax.",
+    case=MultiHeadAttentionCase,
+    domain=SQUARE,
+    needs=["weights"],
+    unless=["no-mask"],
+    builds_on=[KEYLESS],
+)
+def keyless_row_is_the_output_bias(candidate: Candidate, case: MultiHeadAttentionCase) -> Evidence:
+    instance, inputs = built(candidate, case), case.inputs(candidate) | {"mask": first_query_keyless(case)}
+    bias = instance.state().get("output.bias", torch.zeros(case.width))
+    return equal(answer(instance, inputs).output[:, 0], bias.expand(case.batch, case.width))
+
+
+@check(
+    "multi_head_attention.keyless-row-gradients-are-finite",
+    "a query that may attend to no key passes back finite gradients to the inputs and to every parameter",
+    spec=TRAINED,
+    level="robustness",
+    hint="Zeroing NaN after the softmax hides it from the output alone: keep -inf out of the softmax of such rows.",
+    case=MultiHeadAttentionCase,
+    domain=SQUARE,
+    unless=["no-mask"],
+    builds_on=[KEYLESS],
+)
+def keyless_row_gradients_are_finite(candidate: Candidate, case: MultiHeadAttentionCase) -> Evidence:
+    inputs = case.inputs(candidate) | {"mask": first_query_keyless(case)}
+    reply = answer(built(candidate, case), inputs, cotangent=torch.ones_like(inputs["query"]))
+    gradients = [*reply.gradients.values(), *reply.parameter_gradients.values()]
+    return finite(torch.cat([gradient.flatten() for gradient in gradients]))

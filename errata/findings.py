@@ -15,6 +15,7 @@ Severity = Literal["crash", "wrong-result", "silent-numerical", "misleading"]
 Confidence = Literal["proved", "counterexample", "by-reading"]
 Verdict = Literal["pass", "fail", "variant", "inconclusive"]
 Applicability = Literal["safe", "changes-behaviour", "changes-interface"]
+ClaimKind = Literal["false", "reversed", "self-contradiction", "wrong-formula", "invented-term", "unsupported"]
 Lines = tuple[int, int]
 
 
@@ -134,18 +135,36 @@ class Erratum(Record):
     summary_zh: str
 
 
+class Figure(Record):
+    """A picture of a measurement, as data; see `errata.refutations.Figure`."""
+
+    kind: Literal["lines", "bars", "heatmap"]
+    title: str
+    x_label: str
+    y_label: str
+    data: dict[str, Any]
+
+
 class Claim(Record):
-    """One false statement of the prose, with its refutation."""
+    """One false statement of the prose: what is true instead, and the measurement that refutes it.
+
+    `evidence` are the numbers by name; `measured` says how they come about; `errata` are those of code that does
+    otherwise.
+    """
 
     id: str
+    topic: str
     places: tuple[Place, ...]
     quote: str
     translation: str
     correction: str
     correction_zh: str
-    kind: str
+    kind: ClaimKind
     source: Source
-    evidence: dict[str, Any]
+    refutation: str
+    measured: str
+    evidence: dict[str, float | int | str | bool]
+    figure: Figure | None
     verdict: Verdict
     errata: tuple[str, ...]
 

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from errata import engine, findings
-from errata.candidates import LocalCandidate
+from errata.candidates import Candidate, LocalCandidate
 from errata.candidates.edit import edited
 from errata.checks import get
 from errata.curated import Collection, CuratedErratum, Entry, as_source
@@ -30,17 +30,17 @@ def judge(entry: Entry, collection: Collection) -> tuple[list[findings.Snippet],
     Raises:
         UnprovedError: when it does not behave as it is written down.
     """
-    repaired = engine.run(LocalCandidate(entry.program(entry.curated.errata)), entry.checks)
-    for result in repaired:
+    repaired = LocalCandidate(entry.program(entry.curated.errata))
+    for result in engine.run(repaired, entry.checks):
         if result.status not in ("passed", "not-applicable"):
             seen = result.counterexample.evidence if result.counterexample else result.status
             raise UnprovedError(f"{entry.where}: repaired, {entry.snippet.file} still fails {result.check.id}: {seen}")
-    errata = [_prove(erratum, entry, collection) for erratum in entry.curated.errata]
+    errata = [_prove(erratum, entry, repaired, collection) for erratum in entry.curated.errata]
     results = engine.run(LocalCandidate(entry.program(())), entry.checks)
     return [_snippet(place, entry, results) for place in collection.places(entry)], errata
 
 
-def _prove(erratum: CuratedErratum, entry: Entry, collection: Collection) -> findings.Erratum:
+def _prove(erratum: CuratedErratum, entry: Entry, repaired: Candidate, collection: Collection) -> findings.Erratum:
     candidate = LocalCandidate(entry.all_but(erratum))
     results = engine.run(candidate, entry.checks)
     signature = tuple(result.check.id for result in results if result.status == "failed")
@@ -57,7 +57,11 @@ def _prove(erratum: CuratedErratum, entry: Entry, collection: Collection) -> fin
             f"not {erratum.raises}; correct `raises`"
         )
     check = get(erratum.check)
-    failure = engine.explain(check, candidate, failure)
+    failure = engine.explain(check, candidate, failure, control=repaired)
+    if engine.fails(check, engine.replay(check, repaired, failure.case)):
+        raise UnprovedError(
+            f"{entry.where}: {erratum.id}: repaired, it fails too on {failure.case}; correct {check.id}"
+        )
     lines = _guilty_lines(erratum, entry.snippet)
     return findings.Erratum(
         id=erratum.id,

@@ -56,6 +56,7 @@ def padding_mask(lengths: Shaped[Tensor, " B"], max_length: int) -> Bool[Tensor,
     require_at_least(0, max_length=max_length)
     if lengths.dtype not in (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64):
         raise ValueError(f"lengths must be integers, got {lengths.dtype}")
+    lengths = lengths.long()  # max_length need not fit into a smaller type
     if ((lengths < 0) | (lengths > max_length)).any():
         raise ValueError(f"lengths must lie within 0..{max_length}, got {lengths.tolist()}")
     positions = torch.arange(max_length, device=lengths.device)

@@ -6,7 +6,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: small
 
 from pathlib import Path
 
+import jaxtyping
 import pytest
+
+# Before `reference` is first imported: its shape annotations are checked at run time in all tests.
+jaxtyping.install_import_hook("reference", "beartype.beartype")
 
 
 @pytest.fixture(scope="session")

@@ -55,7 +55,7 @@ def test_the_counterexample_has_the_smallest_sizes_and_whole_numbers() -> None:
     check = check_of(is_right)
     (result,) = engine.run(WRONG_BEYOND_TWO, [check])
     assert result.status == "failed"
-    explained = engine.explain(check, WRONG_BEYOND_TWO, result.counterexample)
+    explained = engine.explain(check, WRONG_BEYOND_TWO, result.counterexample, control=RIGHT)
     assert (explained.case.length, explained.case.offset, explained.case.seed) == (3, 0, 0)
     assert explained.case.values == {"x": [0.0, 0.0, -1.0]}
     assert (explained.evidence.expected, explained.evidence.actual) == ([0.0, 0.0, 1.0], [0.0, 0.0, -1.0])
@@ -64,7 +64,9 @@ def test_the_counterexample_has_the_smallest_sizes_and_whole_numbers() -> None:
 def test_ablation_says_what_matters() -> None:
     check = check_of(is_right)
     (result,) = engine.run(WRONG_BEYOND_TWO, [check])
-    influences = {i.field: i for i in engine.explain(check, WRONG_BEYOND_TWO, result.counterexample).influences}
+    influences = {
+        i.field: i for i in engine.explain(check, WRONG_BEYOND_TWO, result.counterexample, control=RIGHT).influences
+    }
     assert influences["length"].fails == (3, 4)
     assert influences["length"].passes == (1, 2)
     assert influences["length"].matters
@@ -74,7 +76,7 @@ def test_ablation_says_what_matters() -> None:
 def test_a_counterexample_replays_from_json_without_search() -> None:
     check = check_of(is_right)
     (result,) = engine.run(WRONG_BEYOND_TWO, [check])
-    found = engine.explain(check, WRONG_BEYOND_TWO, result.counterexample)
+    found = engine.explain(check, WRONG_BEYOND_TWO, result.counterexample, control=RIGHT)
     case = SquareCase.from_json(found.case.to_json())
     assert case == found.case
     assert engine.replay(check, WRONG_BEYOND_TWO, case) == found.evidence
@@ -163,4 +165,33 @@ def test_large_tensors_keep_their_drawn_contents() -> None:
 
     check = check_of(big)
     (result,) = engine.run(RIGHT, [check])
-    assert engine.explain(check, RIGHT, result.counterexample).case.values == {}
+    assert engine.explain(check, RIGHT, result.counterexample, control=RIGHT).case.values == {}
+
+
+def test_contents_on_which_the_control_fails_too_prove_nothing() -> None:
+    def moves(candidate, case):
+        """The output must change: at x = 0 it does not, whatever the implementation."""
+        x = case.normal("x", 1)
+        first, second = (candidate.build({}).call({"x": argument}).output for argument in (x, 2 * x))
+        return holds(not torch.equal(first, second), expected="a change", actual="none")
+
+    check = check_of(moves)
+    constant = candidate("def square(x): return x * 0")
+    (result,) = engine.run(constant, [check])
+    case = engine.explain(check, constant, result.counterexample, control=RIGHT).case
+    assert case.values == {"x": [1.0]}
+
+
+def test_the_printed_contents_are_those_that_the_candidate_got() -> None:
+    def attends(candidate, case):
+        """The check opens the first entry of the mask."""
+        mask = case.booleans("mask", 2)
+        mask[0] = True
+        return holds(False, expected="", actual=mask.tolist())
+
+    def never_fails_on_the_control(candidate, case):
+        return attends(candidate, case) if candidate is not RIGHT else holds(True, expected="", actual="")
+
+    check, wrong = check_of(never_fails_on_the_control), candidate("def square(x): return x")
+    (result,) = engine.run(wrong, [check])
+    assert engine.explain(check, wrong, result.counterexample, control=RIGHT).case.values == {"mask": [True, False]}

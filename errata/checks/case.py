@@ -17,12 +17,21 @@ Values = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Drawn:
-    """A tensor that a case was asked for: what is needed to spell its values out."""
+    """A tensor that a case was asked for: what is needed to spell its values out.
+
+    Attributes:
+        shape: its shape.
+        low: the least whole number to try in its place.
+        high: the greatest.
+        kind: ``float``, ``integer`` or ``boolean``.
+        tensor: what the check was given, with what it has changed in place since.
+    """
 
     shape: tuple[int, ...]
     low: int
     high: int
     kind: str
+    tensor: Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,26 +53,32 @@ class Case:
 
     def normal(self, name: str, *shape: int) -> Tensor:
         """Floating contents of standard deviation ``scale``."""
-        return self._tensor(name, Drawn(shape=shape, low=-3, high=3, kind="float"))
+        return self._tensor(name, shape, -3, 3, "float")
 
     def integers(self, name: str, low: int, high: int, *shape: int) -> Tensor:
         """Whole numbers from ``low`` up to but without ``high``."""
-        return self._tensor(name, Drawn(shape=shape, low=low, high=high - 1, kind="integer"))
+        return self._tensor(name, shape, low, high - 1, "integer")
 
     def booleans(self, name: str, *shape: int) -> Tensor:
         """True or False with equal chance."""
-        return self._tensor(name, Drawn(shape=shape, low=0, high=1, kind="boolean"))
+        return self._tensor(name, shape, 0, 1, "boolean")
 
-    def _tensor(self, name: str, drawn: Drawn) -> Tensor:
-        self.drawn[name] = drawn
-        dtype = {"float": getattr(torch, self.dtype), "integer": torch.int64, "boolean": torch.bool}[drawn.kind]
-        if name in self.values:
-            return torch.tensor(self.values[name], dtype=dtype).reshape(drawn.shape)
+    def permutation(self, name: str, length: int) -> Tensor:
+        """The numbers from 0 up to but without ``length``, in some order."""
+        return self.normal(name, length).argsort(stable=True)
+
+    def _tensor(self, name: str, shape: tuple[int, ...], low: int, high: int, kind: str) -> Tensor:
+        dtype = {"float": getattr(torch, self.dtype), "integer": torch.int64, "boolean": torch.bool}[kind]
         generator = torch.Generator().manual_seed(zlib.crc32(f"{self.seed}/{name}".encode()))
-        if drawn.kind == "float":
+        if name in self.values:
+            tensor = torch.tensor(self.values[name], dtype=dtype).reshape(shape)
+        elif kind == "float":
             # Drawn in float64 whatever the type, so that a case means the same numbers in each.
-            return (self.scale * torch.randn(drawn.shape, generator=generator, dtype=torch.float64)).to(dtype)
-        return torch.randint(drawn.low, drawn.high + 1, drawn.shape, generator=generator).to(dtype)
+            tensor = (self.scale * torch.randn(shape, generator=generator, dtype=torch.float64)).to(dtype)
+        else:
+            tensor = torch.randint(low, high + 1, shape, generator=generator).to(dtype)
+        self.drawn[name] = Drawn(shape=shape, low=low, high=high, kind=kind, tensor=tensor)
+        return tensor
 
     def to_json(self) -> dict[str, Any]:
         """The fields, ready for `json.dumps`."""

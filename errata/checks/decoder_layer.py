@@ -74,7 +74,13 @@ ANY = {
     "hidden": (1, 5, 7),
 }
 # In fewer than 4 features a norm leaves hardly anything of its input.
-DOMAIN = ANY | {"targets": (2, 3, 5), "sources": (2, 3, 4), "head_width": (4, 5), "hidden": (7, 13), "causal": (False, True)}
+DOMAIN = ANY | {
+    "targets": (2, 3, 5),
+    "sources": (2, 3, 4),
+    "head_width": (4, 5),
+    "hidden": (7, 13),
+    "causal": (False, True),
+}
 CAUSAL = DOMAIN | {"causal": (True,)}
 MASKED = DOMAIN | {"masked": (True,)}
 
@@ -85,23 +91,24 @@ RESIDUAL = "decoder_layer.residual-stream"
 MEMORY_USED = "decoder_layer.every-memory-position-has-influence"
 
 CROSS_ATTENTION = VASWANI.says(
-    "3.2.3", "the queries come from the previous decoder layer, and the memory keys and values come from the output of the encoder"
+    "3.2.3",
+    "the queries come from the previous decoder layer, and the memory keys and values come from the output of the encoder",
 )
 ALL_OF_THE_INPUT = VASWANI.says(
     "3.2.3", "This allows every position in the decoder to attend over all positions in the input sequence"
 )
 THIRD_SUBLAYER = VASWANI.says("3.1", "performs multi-head attention over the output of the encoder stack")
 NO_FUTURE = VASWANI.says("3.1", "prevent positions from attending to subsequent positions")
-UP_TO_ITSELF = VASWANI.says(
-    "3.2.3", "to attend to all positions in the decoder up to and including that position"
-)
+UP_TO_ITSELF = VASWANI.says("3.2.3", "to attend to all positions in the decoder up to and including that position")
 MASKING = VASWANI.says("3.2.3", "masking out (setting to −∞) all values in the input of the softmax")
 
 
 @check(
     RUNS,
     "the layer maps x (B, T, D) and a memory of the same shape to a tensor of that shape",
-    spec=VASWANI.says("3.1", "all sub-layers in the model, as well as the embedding layers, produce outputs of dimension"),
+    spec=VASWANI.says(
+        "3.1", "all sub-layers in the model, as well as the embedding layers, produce outputs of dimension"
+    ),
     level="paper",
     hint="Run it once. Try one sequence, one position, one head, and sizes that all differ.",
     case=DecoderLayerCase,

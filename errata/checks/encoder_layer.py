@@ -76,7 +76,9 @@ ATTENDS_ALL = VASWANI.says("3.2.3", "Each position in the encoder can attend to 
 @check(
     RUNS,
     "the layer maps every valid input of shape (B, T, D) to a tensor of the same shape",
-    spec=VASWANI.says("3.1", "all sub-layers in the model, as well as the embedding layers, produce outputs of dimension"),
+    spec=VASWANI.says(
+        "3.1", "all sub-layers in the model, as well as the embedding layers, produce outputs of dimension"
+    ),
     level="paper",
     hint="Run it once. Try one sequence, one position, one head, and sizes that all differ.",
     case=EncoderLayerCase,

@@ -1,4 +1,7 @@
-"""Layer normalisation: ``build(width, eps)``, ``call(x)`` with x ``(B, T, D)``; parameters ``gain`` and ``bias`` ``(D,)``."""
+"""Layer normalisation: ``build(width, eps)``, ``call(x)`` with x ``(B, T, D)``.
+
+Parameters ``gain`` and ``bias``, both ``(D,)``.
+"""
 
 from dataclasses import dataclass
 
@@ -191,7 +194,7 @@ def gradients_reach_parameters(candidate: Candidate, case: LayerNormCase) -> Evi
 
 @check(
     "layer_norm.gradient-accounts-for-the-statistics",
-    "mean and variance depend on x: since a common shift of the features changes nothing, the gradient sums to 0 over them",
+    "the statistics depend on x: a common shift of the features changes nothing, so the gradient sums to 0 over them",
     spec=IOFFE.says("2", "account for the normalization, and for its dependence on the model parameters"),
     level="paper",
     hint="Do not detach the mean, nor compute the statistics under no_grad.",

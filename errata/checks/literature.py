@@ -52,3 +52,37 @@ XIONG = Work(
     "Xiong et al. 2020", "On Layer Normalization in the Transformer Architecture", "https://arxiv.org/abs/2002.04745"
 )
 PYTORCH = Work("PyTorch", "PyTorch documentation", "https://docs.pytorch.org/docs/stable/")
+HE_IDENTITY = Work("He et al. 2016b", "Identity Mappings in Deep Residual Networks", "https://arxiv.org/abs/1603.05027")
+PRESS = Work(
+    "Press et al. 2022",
+    "Train Short, Test Long: Attention with Linear Biases Enables Input Length Extrapolation",
+    "https://arxiv.org/abs/2108.12409",
+)
+GOODFELLOW = Work("Goodfellow et al. 2016", "Deep Learning", "https://www.deeplearningbook.org/")
+BLALOCK = Work(
+    "Blalock et al. 2020", "What is the State of Neural Network Pruning?", "https://arxiv.org/abs/2003.03033"
+)
+CARUANA = Work("Caruana 1997", "Multitask Learning", "https://doi.org/10.1023/A:1007379606734")
+CHO = Work(
+    "Cho et al. 2014",
+    "Learning Phrase Representations using RNN Encoder-Decoder for Statistical Machine Translation",
+    "https://arxiv.org/abs/1406.1078",
+)
+JACOB = Work(
+    "Jacob et al. 2018",
+    "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference",
+    "https://arxiv.org/abs/1712.05877",
+)
+MANNING = Work(
+    "Manning, Raghavan and Schütze 2008",
+    "Introduction to Information Retrieval",
+    "https://nlp.stanford.edu/IR-book/",
+)
+MOMENTUM = Work(
+    "Sutskever et al. 2013",
+    "On the importance of initialization and momentum in deep learning",
+    "https://proceedings.mlr.press/v28/sutskever13.html",
+)
+SUTSKEVER = Work(
+    "Sutskever et al. 2014", "Sequence to Sequence Learning with Neural Networks", "https://arxiv.org/abs/1409.3215"
+)

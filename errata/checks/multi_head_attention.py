@@ -1,11 +1,11 @@
 """Multi-head attention: ``build(width, heads)``, ``call(query, key, value, mask)``.
 
 Shapes: query ``(B, T, D)``, key and value ``(B, S, D)``, mask boolean ``(B, 1, T, S)`` or None, True = may attend.
-Output ``(B, T, D)``. Parameters ``query``, ``key``, ``value`` and ``output``, each with ``.weight`` and maybe ``.bias``;
-head i reads the i-th of the H equal slices of rows of the first three.
+Output ``(B, T, D)``. Parameters ``query``, ``key``, ``value`` and ``output``, each with ``.weight`` and maybe
+``.bias``; head i owns the i-th of H equal slices of the projected queries, keys and values.
 
 Traits: ``self-only`` takes one sequence, which is query, key and value; ``no-mask`` takes no mask; with
-``attention-weights`` it also gives ``weights``, of shape ``(B, H, T, S)``, or ``(B, T, S)`` where it averages the heads.
+``attention-weights`` it also gives ``weights``, of shape ``(B, H, T, S)``, or ``(B, T, S)`` averaged over the heads.
 
 Checks of level paper run in float32, for the reason given in `attention`.
 """
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from errata.candidates import Argument, Candidate, Instance, Reply
 from errata.checks import oracles
-from errata.checks.case import Case, Domain
+from errata.checks.case import Case
 from errata.checks.evidence import Evidence, equal, equal_or_refused, finite, holds, refuses, unchanged
 from errata.checks.literature import PYTORCH, VASWANI
 from errata.checks.registry import check
@@ -72,12 +72,8 @@ class MultiHeadAttentionCase(Case):
         """A mask that permits everything."""
         return torch.ones(self.batch, 1, self.queries, self.queries, dtype=torch.bool)
 
-    def order(self, name: str, length: int) -> Tensor:
-        """A permutation of ``length`` things."""
-        return self.normal(name, length).argsort(stable=True)
 
-
-SQUARE: Domain = {
+SQUARE = {
     "batch": (1, 2, 3),
     "queries": (1, 2, 3, 4),
     "heads": (1, 2, 3),
@@ -139,26 +135,25 @@ def answer(
     return instance.call({"mask": None} | dict(arguments), seed=seed, cotangent=cotangent)
 
 
-def against_formula(
-    candidate: Candidate, case: MultiHeadAttentionCase, mask: Mapping[str, Tensor] | None = None
-) -> Evidence:
+def against_formula(candidate: Candidate, case: MultiHeadAttentionCase, **mask: Tensor) -> Evidence:
     """The candidate's answer beside the formula's."""
-    instance, inputs = built(candidate, case), case.inputs(candidate) | dict(mask or {})
-    expected, largest = oracles.multi_head_attention(drawn_weights(instance, case), case.heads, **inputs)
-    return equal(answer(instance, inputs).output, torch.from_numpy(expected), scale=largest)
+    output, expected = both_answers(candidate, case, **mask)
+    return equal(output, expected, scale=case.width**2)
 
 
-def moved(inputs: Mapping[str, Tensor], name: str, at: Tensor, by: Tensor) -> dict[str, Tensor]:
-    """The inputs with ``by`` added at the positions ``at``; a sequence that is several arguments moves as one."""
-    return {other: value + by * at[:, None] if value is inputs[name] else value for other, value in inputs.items()}
+def both_answers(candidate: Candidate, case: MultiHeadAttentionCase, **mask: Tensor) -> tuple[Tensor, Tensor]:
+    """What the candidate gives, and what the formula gives."""
+    instance, inputs = built(candidate, case), case.inputs(candidate) | mask
+    expected = oracles.multi_head_attention(drawn_weights(instance, case), case.heads, **inputs)
+    return answer(instance, inputs).output, torch.from_numpy(expected)
 
 
 def keys_moved(candidate: Candidate, case: MultiHeadAttentionCase, at: Tensor) -> dict[str, Tensor]:
-    """The inputs with other keys and values at the positions ``at``."""
+    """The inputs with other keys and values at the positions ``at``; so with another sequence, where they are one."""
     inputs = case.inputs(candidate)
-    for name in ("key", "value"):
-        inputs = moved(inputs, name, at, case.normal(f"move of {name}", *inputs[name].shape))
-    return inputs
+    move = at[:, None] * case.normal("move", *inputs["key"].shape)
+    names = inputs if "self-only" in candidate.traits else ("key", "value")
+    return inputs | {name: inputs[name] + move for name in names}
 
 
 @check(
@@ -208,7 +203,7 @@ def matches_formula(candidate: Candidate, case: MultiHeadAttentionCase) -> Evide
 
 @check(
     "multi_head_attention.heads-are-independent",
-    "with W^O = 1 the i-th slice of the output is head i: other queries, keys and values for head 1 change no other slice",
+    "with W^O = 1 the i-th slice of the output is head i: other projections for the first head change no other slice",
     spec=PARALLEL,
     level="paper",
     hint="Heads share no scores, no softmax and no sum before the output projection.",
@@ -254,7 +249,9 @@ def trains_four_projections(candidate: Candidate, case: MultiHeadAttentionCase) 
 @check(
     "multi_head_attention.tokens-mix",
     "every position attends to all positions: another last key and value change the output at every position",
-    spec=VASWANI.says("3.2.3", "allows every position in the decoder to attend over all positions in the input sequence"),
+    spec=VASWANI.says(
+        "3.2.3", "allows every position in the decoder to attend over all positions in the input sequence"
+    ),
     level="paper",
     hint="Scores must be (T, S), not (H, H): move the axis of the heads before that of the positions.",
     case=MultiHeadAttentionCase,
@@ -303,8 +300,8 @@ def output_is_affine_in_the_values(candidate: Candidate, case: MultiHeadAttentio
 )
 def permuted_positions_permute_the_output(candidate: Candidate, case: MultiHeadAttentionCase) -> Evidence:
     instance, inputs = built(candidate, case), case.inputs(candidate)
-    order = case.order("order", case.queries)
-    key_order = order if "self-only" in candidate.traits else case.order("order of keys", case.queries)
+    order = case.permutation("order", case.queries)
+    key_order = order if "self-only" in candidate.traits else case.permutation("order of keys", case.queries)
     permuted = {name: value[:, order if name == "query" else key_order] for name, value in inputs.items()}
     before = answer(instance, inputs).output
     return equal(answer(instance, permuted).output, before[:, order], scale=case.width**2)
@@ -414,7 +411,7 @@ def keeps_the_dtype(candidate: Candidate, case: MultiHeadAttentionCase) -> Evide
 
 @check(
     "multi_head_attention.keeps-double-precision",
-    "in float64, MultiHead(Q, K, V) is right up to the rounding of float64",
+    "in float64, MultiHead(Q, K, V) - Concat(head_1, ..., head_H) W^O = 0 up to the rounding of float64",
     spec=CONCATENATED,
     level="robustness",
     hint="Some step falls back to float32: .float(), softmax(dtype=torch.float32), torch.FloatTensor([...]).",
@@ -424,7 +421,8 @@ def keeps_the_dtype(candidate: Candidate, case: MultiHeadAttentionCase) -> Evide
     builds_on=[RIGHT],
 )
 def keeps_double_precision(candidate: Candidate, case: MultiHeadAttentionCase) -> Evidence:
-    return against_formula(candidate, case)
+    output, expected = both_answers(candidate, case)
+    return equal(output - expected, torch.zeros_like(expected), scale=case.width**2)
 
 
 @check(
@@ -565,23 +563,7 @@ def attended_keys_have_influence(candidate: Candidate, case: MultiHeadAttentionC
 
 @check(
     "multi_head_attention.masked-matches-formula",
-    "MultiHead(Q, K, V, M) is the formula with -inf for the scores where M is False, in each head, for any B, T, S, H, d",
-    spec=MASKING,
-    level="paper",
-    hint="Only the scores at masked positions change, and they change before the softmax.",
-    case=MultiHeadAttentionCase,
-    domain=SQUARE | {"keys": (1, 2, 3, 5)},
-    needs=["weights"],
-    unless=["no-mask", "self-only"],
-    builds_on=[MASKS, RIGHT, KEY_LENGTH],
-)
-def masked_matches_formula(candidate: Candidate, case: MultiHeadAttentionCase) -> Evidence:
-    return against_formula(candidate, case, {"mask": case.mask()})
-
-
-@check(
-    "multi_head_attention.masked-self-attention-matches-formula",
-    "MultiHead(X, X, X, M) is the formula with -inf for the scores where M is False, in each head",
+    "MultiHead(Q, K, V, M) is the formula with -inf for the scores where M is False, in each head",
     spec=MASKING,
     level="paper",
     hint="Only the scores at masked positions change, and they change before the softmax.",
@@ -591,8 +573,24 @@ def masked_matches_formula(candidate: Candidate, case: MultiHeadAttentionCase) -
     unless=["no-mask"],
     builds_on=[MASKS, RIGHT],
 )
-def masked_self_attention_matches_formula(candidate: Candidate, case: MultiHeadAttentionCase) -> Evidence:
-    return against_formula(candidate, case, {"mask": case.mask()})
+def masked_matches_formula(candidate: Candidate, case: MultiHeadAttentionCase) -> Evidence:
+    return against_formula(candidate, case, mask=case.mask())
+
+
+@check(
+    "multi_head_attention.masked-cross-attention-matches-formula",
+    "MultiHead(Q, K, V, M) is the formula with -inf for the scores where M is False, for any T and S",
+    spec=MASKING,
+    level="paper",
+    hint="The mask has a row for each of the T queries and a column for each of the S keys.",
+    case=MultiHeadAttentionCase,
+    domain=SQUARE | {"keys": (1, 2, 3, 5)},
+    needs=["weights"],
+    unless=["no-mask", "self-only"],
+    builds_on=["multi_head_attention.masked-matches-formula", KEY_LENGTH],
+)
+def masked_cross_attention_matches_formula(candidate: Candidate, case: MultiHeadAttentionCase) -> Evidence:
+    return against_formula(candidate, case, mask=case.mask())
 
 
 @check(

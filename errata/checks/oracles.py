@@ -41,8 +41,14 @@ def normalised(x: Tensor, axes: int | tuple[int, ...], eps: float) -> Array:
     return centred / np.sqrt((centred**2).mean(axis=axes, keepdims=True) + eps)
 
 
+def feed_forward(x: Tensor, weights: Mapping[str, Tensor]) -> Array:
+    """``max(0, x W1 + b1) W2 + b2`` (Vaswani et al. 2017, 3.3), weights as in `torch.nn.Linear`."""
+    hidden = array(x) @ array(weights["inner.weight"]).T + array(weights["inner.bias"])
+    return np.maximum(0.0, hidden) @ array(weights["outer.weight"]).T + array(weights["outer.bias"])
+
+
 def sinusoids(length: int, width: int) -> Array:
-    """``PE(pos, 2i) = sin(pos / 10000^(2i/D))``, ``PE(pos, 2i+1) = cos(...)`` (Vaswani et al. 2017, 3.5), shape (T, D)."""
+    """``PE(pos, 2i) = sin(pos / 10000^(2i/D))`` and ``PE(pos, 2i+1) = cos(...)`` (Vaswani et al. 2017, 3.5)."""
     column = np.arange(width)
     angle = np.arange(length)[:, None] / 10000.0 ** ((column - column % 2) / width)
     return np.where(column % 2 == 0, np.sin(angle), np.cos(angle))
@@ -54,7 +60,9 @@ State = Mapping[str, Tensor]
 
 def encoder_layer(x: Tensor, mask: Tensor | None, state: State, heads: int, pre_norm: bool) -> Array:
     """Self-attention and the feed-forward network, each in a residual sublayer (Vaswani et al. 2017, 3.1)."""
-    stream = _sublayer(array(x), state, "self_attention", pre_norm, lambda y: _heads(y, y, mask, state, "self_attention", heads))
+    stream = _sublayer(
+        array(x), state, "self_attention", pre_norm, lambda y: _heads(y, y, mask, state, "self_attention", heads)
+    )
     return _sublayer(stream, state, "feed_forward", pre_norm, lambda y: _two_maps(y, state))
 
 
@@ -64,7 +72,9 @@ def decoder_layer(
     """As `encoder_layer`, with attention to the memory between the two (Vaswani et al. 2017, 3.1)."""
     own, cross = "self_attention", "cross_attention"
     stream = _sublayer(array(x), state, own, pre_norm, lambda y: _heads(y, y, mask, state, own, heads))
-    stream = _sublayer(stream, state, cross, pre_norm, lambda y: _heads(y, array(memory), memory_mask, state, cross, heads))
+    stream = _sublayer(
+        stream, state, cross, pre_norm, lambda y: _heads(y, array(memory), memory_mask, state, cross, heads)
+    )
     return _sublayer(stream, state, "feed_forward", pre_norm, lambda y: _two_maps(y, state))
 
 
@@ -115,3 +125,15 @@ def _two_maps(x: Array, state: State) -> Array:
 def _map(x: Array, state: State, name: str) -> Array:
     bias = state.get(f"{name}.bias")
     return x @ array(state[f"{name}.weight"]).T + (0.0 if bias is None else array(bias))
+
+
+def multi_head_attention(
+    state: State, heads: int, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None
+) -> Array:
+    """``Concat(head_1, ..., head_H) W^O`` (Vaswani et al. 2017, 3.2.2); head i owns slice i of each projection."""
+    projected = (_map(array(x), state, name) for name, x in (("query", query), ("key", key), ("value", value)))
+    slices = zip(*(np.split(projection, heads, axis=-1) for projection in projected), strict=True)
+    one_for_all = mask if mask is None else mask[:, 0]
+    tensors = (tuple(map(torch.from_numpy, parts)) for parts in slices)
+    answers = [attention(q, k, v, one_for_all)[0] for q, k, v in tensors]
+    return _map(np.concatenate(answers, axis=-1), state, "output")

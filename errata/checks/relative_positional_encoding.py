@@ -23,8 +23,8 @@ RUNS = "relative_positional_encoding.accepts-valid-input"
 
 
 def answer(candidate: Candidate, case: Case, length: int, width: int) -> Tensor:
-    """The candidate's table."""
-    return candidate.build({}, dtype=case.dtype).call({"length": length, "width": width}).output
+    """The candidate's table in float64."""
+    return candidate.build({}, dtype=case.dtype).call({"length": length, "width": width}).output.double()
 
 
 @check(
@@ -38,7 +38,8 @@ def answer(candidate: Candidate, case: Case, length: int, width: int) -> Tensor:
 )
 def accepts_valid_input(candidate: Candidate, case: TableCase) -> Evidence:
     table = answer(candidate, case, case.length, case.width)
-    return equal(torch.zeros_like(table), torch.zeros(case.length, case.length, case.width).to(table.dtype))
+    shape = (case.length, case.length, case.width)
+    return holds(table.shape == shape, expected=f"shape {shape}", actual=f"shape {tuple(table.shape)}")
 
 
 @check(

@@ -28,7 +28,9 @@ def snippets(*documents: Document) -> list[Snippet]:
     taken: set[str] = set()
     first_with: dict[str, str] = {}
     for document in documents:
-        for token, question, title in _blocks(document):
+        for token, question, title in _outline(document):
+            if token.type == "heading_open":
+                continue
             first, columns = _place(document, token)
             if not columns:
                 continue
@@ -61,8 +63,14 @@ def snippets(*documents: Document) -> list[Snippet]:
     return found
 
 
-def _blocks(document: Document) -> Iterator[tuple[Token, int | None, str]]:
-    """Yield each block with the number and title of its question.
+def question_of(document: Document, line: int) -> int | None:
+    """Return the number of the question in which a line (from 1) stands."""
+    above = [question for token, question, _ in _outline(document) if token.map and token.map[0] < line]
+    return above[-1] if above else None
+
+
+def _outline(document: Document) -> Iterator[tuple[Token, int | None, str]]:
+    """Yield each heading and block with the number and title of its question.
 
     A question is a heading such as `26. Title`. Deeper headings without a number belong to it; others end it.
     """
@@ -77,7 +85,7 @@ def _blocks(document: Document) -> Iterator[tuple[Token, int | None, str]]:
                 depth, question, title = level, int(number), rest.strip()
             elif question is None or level <= depth:
                 depth, question, title = level, None, heading
-        elif token.type in ("fence", "formula"):
+        if token.type in ("heading_open", "fence", "formula"):
             yield token, question, title
 
 

@@ -1,9 +1,9 @@
 """The checks are proved: the reference and correct implementations pass, every defect dies, every check kills."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from types import MappingProxyType
 
+import pydantic
 import pytest
 
 from errata import defects, engine
@@ -24,7 +24,7 @@ class Peer(Table):
     code: str
     binding: Binding
     wrong: bool = False
-    expected_failures: Mapping[str, str] = MappingProxyType({})
+    expected_failures: dict[str, str] = pydantic.Field(default_factory=dict)
 
     def candidate(self) -> LocalCandidate:
         source = Source(self.code, self.name, tuple(range(1, self.code.count("\n") + 2)))

@@ -1,15 +1,12 @@
-"""Shapes are checked at run time here, and `agree` holds our modules against those of torch."""
+"""`agree` holds our modules against those of torch."""
 
 from collections.abc import Callable, Iterator
 
-import jaxtyping
 import pytest
 import torch
 from torch import Tensor, nn
 
-jaxtyping.install_import_hook("reference", "beartype.beartype")
-
-import reference  # noqa: E402  (after the hook, or no shape is checked)
+import reference
 
 TOLERANCE = {torch.float32: 1e-6, torch.float64: 1e-12}
 

@@ -132,3 +132,11 @@ def test_bad_arguments(arguments: tuple[float, ...], message: str) -> None:
 
 def test_statistics_are_buffers_and_travel_with_the_state() -> None:
     assert set(BatchNorm(D).state_dict()) == {"gain", "bias", "running_mean", "running_variance"}
+
+
+def test_running_statistics_carry_no_graph() -> None:
+    module = BatchNorm(D)
+    for _ in range(2):
+        module(torch.randn(4, D, requires_grad=True)).sum().backward()
+    assert not module.running_mean.requires_grad
+    assert not module.running_variance.requires_grad

@@ -35,6 +35,12 @@ def test_padding_mask_lets_attend_the_first_positions(lengths: list[int], longes
     assert mask.tolist() == [[[[s < length for s in range(longest)]]] for length in lengths]
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64], ids=str)
+def test_padding_mask_takes_every_integer_type_also_for_long_sequences(dtype: torch.dtype) -> None:
+    mask = padding_mask(torch.tensor([0, 100], dtype=dtype), 300)
+    assert mask.sum(-1).flatten().tolist() == [0, 100]
+
+
 @pytest.mark.parametrize("lengths", [[-1, 2], [0, 5]])
 def test_padding_mask_refuses_lengths_outside(lengths: list[int]) -> None:
     with pytest.raises(ValueError, match=r"lengths must lie within 0\.\.4, got \[.*\]"):

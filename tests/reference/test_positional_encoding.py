@@ -66,6 +66,8 @@ def test_every_sequence_gets_the_first_rows() -> None:
 def test_table_grows_with_the_sequence_and_keeps_its_rows() -> None:
     module = PositionalEncoding(5, length=3)
     assert torch.equal(module(torch.zeros(1, 2, 5))[0], sinusoids(2, 5))
+    assert torch.equal(module(torch.zeros(1, 3, 5))[0], sinusoids(3, 5))
+    assert module.table.shape[0] == 3  # nothing to grow for
     assert torch.equal(module(torch.zeros(1, 4, 5))[0], sinusoids(4, 5))
     assert module.table.shape[0] == 6  # twofold
     assert torch.equal(module(torch.zeros(1, 50, 5))[0], sinusoids(50, 5))

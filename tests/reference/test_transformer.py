@@ -172,14 +172,18 @@ def test_masks_from_lengths_equal_masks_from_ids() -> None:
     assert not torch.equal(module(SOURCE, TARGET, padding_mask(torch.tensor([5, 3]), S)), module(SOURCE, TARGET))
 
 
-def test_another_padding_id() -> None:
-    module = model(padding_id=12)
-    module.source_embedding = model(padding_id=12).target_embedding
-    padded = torch.where(SOURCE == 0, 12, SOURCE), torch.where(TARGET == 0, 12, TARGET)
-    kept = module(*padded)
-    module.target_embedding.weight.data[12] += 1
-    module.source_embedding.weight.data[12] += 1
-    assert torch.equal(module(*padded)[TARGET != 0], kept[TARGET != 0])
+def test_another_padding_id_anywhere_in_the_sequence() -> None:
+    module = Transformer(13, 13, width=12, heads=3, inner_width=7, layers=2, dropout=0.0, padding_id=12)
+    source, target = torch.tensor([[3, 12, 4, 0, 12]]), torch.tensor([[2, 12, 7, 12, 0]])
+    before = module(source, target)
+    with torch.no_grad():
+        module.source_embedding.weight[12] += 1
+        module.target_embedding.weight[12] += 1
+    unchanged = (module(source, target) == before).all(-1)
+    assert torch.equal(unchanged, target != 12)
+    with torch.no_grad():
+        module.source_embedding.weight[0] += 1
+    assert (module(source, target) != before).any(-1).all()
 
 
 def test_a_source_of_padding_alone_stays_finite_and_trains() -> None:
@@ -213,18 +217,18 @@ def test_dropout_acts_in_training_only() -> None:
 
 
 def test_it_learns_to_copy_backwards() -> None:
-    """Ten random words, reversed: nothing but attention with positions can do it."""
+    """Three random words, reversed: only attention with positions can do it; chance has a loss of 2.3."""
     module = Transformer(12, 12, width=24, heads=2, inner_width=48, layers=1, dropout=0.0, pre_norm=True, tied=True)
-    optimizer = torch.optim.Adam(module.parameters(), lr=5e-3)
-    for _ in range(250):
-        words = torch.randint(2, 12, (32, 4))
+    optimizer = torch.optim.Adam(module.parameters(), lr=1e-2)
+    for _ in range(120):
+        words = torch.randint(2, 12, (32, 3))
         answer = words.flip(1)
         start = torch.nn.functional.pad(answer[:, :-1], (1, 0), value=1)
         loss = nn.functional.cross_entropy(module(words, start).flatten(0, 1), answer.flatten())
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    assert loss.item() < 0.1
+    assert loss.item() < 0.4
 
 
 @pytest.mark.parametrize(

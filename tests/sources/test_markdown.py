@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from errata.errors import ErrataError
 from errata.files import sha256
 from errata.sources.document import Document
-from errata.sources.markdown import snippets
+from errata.sources.markdown import question_of, snippets
 from errata.sources.snippet import Snippet
 
 
@@ -256,3 +256,8 @@ def test_what_was_fenced_comes_back(blocks: list[tuple[list[str], tuple[str, str
         lines += [f"{rest}{line}" for line in body] + [f"{rest}```", ""]
     found = snippets(document(ending.join(lines)))
     assert [(s.first_line, s.text, set(s.columns)) for s in found] == expected
+
+
+def test_the_question_of_a_line() -> None:
+    source = document("intro\n\n## 1. First\n\nText.\n\n### Deeper\n\nText.\n\n## 2. Second\n\nText.\n\n## End\n\nText.\n")
+    assert [question_of(source, line) for line in (1, 3, 5, 9, 11, 13, 17)] == [None, 1, 1, 1, 2, 2, None]

@@ -1,0 +1,93 @@
+"""Cell magics of the corrected edition: `%load_ext errata.notebook` in a notebook that lies in a checkout.
+
+`%%original FILE` judges the cell's text and shows how it fails; `%%corrected FILE` runs every check on the cell's text,
+and raises if one fails.
+"""
+
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from errata import curated, engine
+from errata.candidates import LocalCandidate, Source
+from errata.candidates.edit import edited
+from errata.checks import get
+from errata.curated import Collection, Entry
+from errata.engine import Result
+from errata.errors import ErrataError
+from errata.findings import Findings
+from errata.render.words import original_fails
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """Register the magics."""
+    shell.register_magic_function(original, "cell")
+    shell.register_magic_function(corrected, "cell")
+
+
+def original(line: str, cell: str) -> None:
+    """Show each erratum of the cell's text, with the others repaired, or the checks that it passes."""
+    entry = _entry(line.strip(), cell)
+    recorded = {erratum.id: erratum for erratum in _record().errata}
+    for erratum in entry.curated.errata:
+        check, known = get(erratum.check), recorded[erratum.id]
+        case = check.case.from_json(known.counterexample.case)
+        if not engine.fails(check, engine.replay(check, LocalCandidate(entry.all_but(erratum)), case)):
+            raise ErrataError(f"{erratum.id} does not show in this cell; take its text from the document")
+        print(original_fails(known, next(p for p in known.places if p.snippet == line.strip())), end="\n\n")
+    if not entry.curated.errata:
+        _passes(entry, Source(cell, line.strip(), tuple(range(1, cell.count("\n") + 2))))
+
+
+def corrected(line: str, cell: str) -> None:
+    """Run every check of the component on the cell's text."""
+    entry = _entry(line.strip(), cell)
+    source = Source(cell, line.strip(), tuple(range(1, cell.count("\n") + 2)))
+    # The corrected text has other line numbers, so the placeholder is found by its words.
+    harness = [edit.model_copy(update={"line": None}) for edit in entry.curated.harness]
+    _passes(entry, edited(source, harness, line.strip()))
+
+
+def _passes(entry: Entry, source: Source) -> None:
+    program = entry.curated.binding.program(entry.snippet.name, [*entry.before, source])
+    results = engine.run(LocalCandidate(program), entry.checks)
+    wrong = [_described(result) for result in results if result.status not in ("passed", "not-applicable")]
+    if wrong:
+        raise ErrataError(f"{entry.snippet.file}: " + "; ".join(wrong))
+    passed = sum(result.status == "passed" for result in results)
+    print(f"passes {passed} checks of {entry.curated.binding.component}")
+
+
+def _described(result: Result) -> str:
+    seen = f": {result.counterexample.evidence.actual}" if result.counterexample else ""
+    return f"{result.check.id} {result.status}{seen}"
+
+
+def _entry(file: str, cell: str) -> Entry:
+    """The entry of a snippet, with the cell's text in place of the document's."""
+    snippets = {snippet.file: snippet for snippet in _collection().snippets}
+    if file not in snippets:
+        raise ErrataError(f"there is no snippet {file!r}; `errata list snippets` names them all")
+    entry = _collection().entry_of(snippets[file])
+    return replace(entry, snippet=snippets[file].model_copy(update={"text": cell}))
+
+
+@cache
+def _root() -> Path:
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "snippets" / "manifest.json").exists():
+            return folder
+    raise ErrataError(f"{here}: no snippets/manifest.json here or above; open the notebook in a checkout")
+
+
+@cache
+def _collection() -> Collection:
+    return curated.load(_root())
+
+
+@cache
+def _record() -> Findings:
+    path = _root() / "report" / "errata.json"
+    return Findings.from_json(path.read_bytes(), str(path))

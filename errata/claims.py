@@ -82,9 +82,8 @@ def load(root: Path, documents: Sequence[Document], errata: Sequence[str]) -> tu
                 raise ErrataError(f"{path}: {claim.id}: no document {place.document}; see snippets/documents/")
             first, last = place.lines
             if claim.quote not in "".join(lines[place.document][first - 1 : last]):
-                raise ErrataError(
-                    f"{path}: {claim.id}: the quotation is not in {place.document}, lines {first}-{last}; correct either"
-                )
+                where = f"{place.document}, lines {first}-{last}"
+                raise ErrataError(f"{path}: {claim.id}: the quotation is not in {where}; correct either")
         for id in claim.errata:
             if id not in errata:
                 raise ErrataError(f"{path}: {claim.id}: no erratum is called {id!r}; `errata list errata` shows all")
@@ -102,7 +101,6 @@ def judge(claim: CuratedClaim, documents: Sequence[Document]) -> findings.Claim:
     if not shown.refuted:
         raise ErrataError(f"snippets/claims.toml: {claim.id}: {claim.refutation} no longer refutes it: {shown.numbers}")
     by_name = {document.path.name: document for document in documents}
-    figure = shown.figure
     return findings.Claim(
         id=claim.id,
         topic=claim.topic,
@@ -123,14 +121,7 @@ def judge(claim: CuratedClaim, documents: Sequence[Document]) -> findings.Claim:
         refutation=claim.refutation,
         measured=inspect.getdoc(measure) or "",
         evidence=dict(shown.numbers),
-        figure=figure
-        and findings.Figure(
-            kind=figure.kind,
-            title=figure.title,
-            x_label=figure.x_label,
-            y_label=figure.y_label,
-            data=dict(figure.data),
-        ),
+        figure=shown.figure,
         verdict=claim.verdict,
         errata=claim.errata,
     )

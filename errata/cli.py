@@ -3,10 +3,11 @@
 import dataclasses
 import json
 import sys
+from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
@@ -18,11 +19,13 @@ from errata.checks import Check, all_checks
 from errata.errors import ErrataError
 from errata.files import write_atomically
 from errata.findings import Findings
-from errata.render import markdown, terminal
+from errata.render import figure, markdown, terminal
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Executable errata of documents."
 )
+
+Item = TypeVar("Item")
 
 Project = Annotated[Path, typer.Option(help="The checkout that holds snippets/ and report/.", file_okay=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -34,6 +37,7 @@ class Kind(StrEnum):
     SNIPPETS = "snippets"
     CHECKS = "checks"
     ERRATA = "errata"
+    CLAIMS = "claims"
 
 
 def main() -> None:
@@ -57,19 +61,15 @@ def extract(project: Project = Path()) -> None:
 
 @app.command()
 def report(project: Project = Path()) -> None:
-    """Prove every erratum and write report/."""
-    from errata import curated, proof
+    """Prove every erratum, refute every claim, and write report/."""
+    from errata import claims, curated, proof
 
     collection = curated.load(project)
-    columns = (TextColumn("{task.description:<42}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task("", total=len(collection.entries))
-        judged = []
-        for entry in collection.entries:
-            progress.update(task, description=entry.snippet.file)
-            judged.append(proof.judge(entry, collection))
-            progress.advance(task)
-    findings = proof.collect(collection, judged)
+    errata = [erratum.id for entry in collection.entries for erratum in entry.curated.errata]
+    statements = claims.load(project, collection.documents, errata)
+    judged = [proof.judge(entry, collection) for entry in _shown(collection.entries, "proving errata")]
+    refuted = [claims.judge(claim, collection.documents) for claim in _shown(statements, "refuting claims")]
+    findings = proof.collect(collection, judged, refuted)
     folder = project / "report"
     write_atomically({folder / name: content for name, content in render(findings).items()})
     totals = findings.totals
@@ -80,24 +80,49 @@ def report(project: Project = Path()) -> None:
     print(f"Read {folder / 'README.md'}; the record is {folder / 'errata.json'}.")
 
 
+@app.command()
+def fix(project: Project = Path()) -> None:
+    """Write the corrected edition of the documents to report/corrected/: as text, as a diff and as a notebook."""
+    from errata import claims, curated, edition
+
+    collection = curated.load(project)
+    errata = [erratum.id for entry in collection.entries for erratum in entry.curated.errata]
+    statements = claims.load(project, collection.documents, errata)
+    folder = project / "report" / "corrected"
+    files = edition.files(collection, statements)
+    write_atomically({folder / name: content for name, content in files.items()})
+    print(f"{len(files)} files in {folder}: {', '.join(files)}")
+
+
+def _shown(items: Sequence[Item], what: str) -> Iterator[Item]:
+    """The items, with a progress bar on standard error."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        yield from progress.track(items, description=what)
+
+
 def render(findings: Findings) -> dict[str, bytes]:
-    """Every file of report/."""
-    return {
-        "README.md": markdown.report(findings).encode(),
-        "verdicts.svg": terminal.picture(terminal.snippets(findings), "errata list snippets").encode(),
-        "errata.json": findings.to_json(),
+    """Every file of report/ that is made from the record."""
+    figures = {f"figures/{name}.svg": figure.svg(drawn) for name, drawn in findings.figures().items()}
+    texts = {
+        "README.md": markdown.report(findings),
+        "claims.md": markdown.claims(findings),
+        "verdicts.svg": terminal.picture(terminal.snippets(findings), "errata list snippets"),
+        **figures,
     }
+    return {name: text.encode() for name, text in texts.items()} | {"errata.json": findings.to_json()}
 
 
 @app.command("list")
 def list_(kind: Kind, project: Project = Path(), as_json: Json = False) -> None:
-    """List snippets, checks or errata."""
+    """List snippets, checks, errata or claims."""
     if kind is Kind.CHECKS:
         records, table = [_check_record(check) for check in all_checks()], _checks_table()
     else:
         findings = _findings(project)
         records = findings.model_dump(mode="json")[kind]
-        table = terminal.snippets(findings) if kind is Kind.SNIPPETS else terminal.errata(findings)
+        tables = {Kind.SNIPPETS: terminal.snippets, Kind.ERRATA: terminal.errata, Kind.CLAIMS: terminal.claims}
+        table = tables[kind](findings)
     if as_json:
         print(json.dumps(records, ensure_ascii=False, indent=2))
     else:
@@ -106,19 +131,20 @@ def list_(kind: Kind, project: Project = Path(), as_json: Json = False) -> None:
 
 @app.command()
 def explain(id: str, project: Project = Path()) -> None:
-    """Explain an erratum or a check."""
+    """Explain an erratum, a claim or a check."""
     checks = {check.id: check for check in all_checks()}
     if id in checks:
         Console().print(_check_page(checks[id]))
         return
     findings = _findings(project)
-    errata = [erratum.id for erratum in findings.errata]
-    if id not in errata:
-        near = get_close_matches(id, [*errata, *checks], n=1, cutoff=0)[0]
+    pages = {erratum.id: markdown.erratum(erratum) for erratum in findings.errata}
+    pages |= {claim.id: markdown.claim(claim) for claim in findings.claims}
+    if id not in pages:
+        near = get_close_matches(id, [*pages, *checks], n=1, cutoff=0)[0]
         raise ErrataError(
-            f"no erratum or check is called {id!r}; the nearest is {near}, `errata list errata` shows all"
+            f"no erratum, claim or check is called {id!r}; the nearest is {near}, see `errata list errata`"
         )
-    Console().print(terminal.erratum(findings, id))
+    Console().print(Markdown(pages[id]))
 
 
 def _findings(project: Path) -> Findings:

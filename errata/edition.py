@@ -13,8 +13,8 @@ from errata.errors import ErrataError
 from errata.sources.document import Document
 from errata.sources.snippet import Snippet
 
-ENTRIES = "../README.md"
-"""Where the entries stand, seen from the edition."""
+ENTRIES = {"TE": "../README.md", "TC": "../claims.md"}
+"""Where the entries stand, seen from the edition, by the letters of their ids."""
 
 
 @dataclass(frozen=True, order=True)
@@ -56,17 +56,17 @@ def _changes(document: Document, collection: Collection, claims: Sequence[Curate
             after = document.starts[snippet.last_line + (snippet.kind == "code")]
             yield Change(after, after, f"\n> 勘误：{_links(ids)}\n", ids)
     for claim in claims:
+        quote, corrected = claim.quote.encode(), f"{claim.correction_zh}（{_links((claim.id,))}）"
         for place in claim.places:
             if place.document == document.path.name:
-                start = document.starts[place.lines[0] - 1]
-                at = document.raw.index(claim.quote.encode(), start)
-                yield Change(
-                    at, at + len(claim.quote.encode()), f"{claim.correction_zh}（{_links((claim.id,))}）", (claim.id,)
-                )
+                at, end = (document.starts[line] for line in (place.lines[0] - 1, place.lines[1]))
+                while (at := document.raw.find(quote, at, end)) >= 0:
+                    yield Change(at, at + len(quote), corrected, (claim.id,))
+                    at += len(quote)
 
 
 def _links(ids: Sequence[str]) -> str:
-    return "、".join(f"[{id}]({ENTRIES}#{id.lower()})" for id in ids)
+    return "、".join(f"[{id}]({ENTRIES[id[:2]]}#{id.lower()})" for id in ids)
 
 
 def _snippets(document: Document, collection: Collection) -> list[Snippet]:
@@ -118,8 +118,12 @@ def _notebook(document: Document, changes: Sequence[Change], collection: Collect
         cell.id = f"cell-{number}"  # random by default
     notebook.cells = cells
     nbformat.validate(notebook)
-    return (nbformat.writes(notebook) + "\n").encode()
+    text: str = nbformat.writes(notebook)
+    return f"{text}\n".encode()
 
 
 def _prose(document: Document, changes: Sequence[Change], start: int, end: int) -> nbformat.NotebookNode:
-    return nbformat.v4.new_markdown_cell(_applied(document, changes, start, end).decode().strip())
+    cell: nbformat.NotebookNode = nbformat.v4.new_markdown_cell(
+        _applied(document, changes, start, end).decode().strip()
+    )
+    return cell

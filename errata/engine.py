@@ -201,7 +201,7 @@ def _with_small_values(
 
 
 def _as_given(check: Check, candidate: Candidate, found: Counterexample) -> Counterexample:
-    """The same counterexample with the contents that the candidate got: a check may repair what it draws, e.g. a mask."""
+    """The counterexample with the contents that the candidate got: a check may repair what it draws, such as a mask."""
     given = {name: drawn.tensor.tolist() for name, drawn in found.case.drawn.items()}
     case = replace(found.case, values=given, drawn={})
     return Counterexample(case, found.evidence) if replay(check, candidate, case) == found.evidence else found

@@ -136,7 +136,10 @@ class Erratum(Record):
 
 
 class Figure(Record):
-    """A picture of a measurement, as data; see `errata.refutations.Figure`."""
+    """A picture of a measurement, as data.
+
+    `data` holds for lines `{"x": [...], name: [...], ...}`, for bars `{name: value}`, for a heatmap `{"values": rows}`.
+    """
 
     kind: Literal["lines", "bars", "heatmap"]
     title: str
@@ -194,6 +197,10 @@ class Findings(Record):
     def to_json(self) -> bytes:
         """The record as it lies on disk."""
         return _json(self.model_dump(mode="json", by_alias=True))
+
+    def figures(self) -> dict[str, Figure]:
+        """The figures of the claims by name; several claims may rest on one measurement."""
+        return {claim.refutation: claim.figure for claim in self.claims if claim.figure}
 
     @classmethod
     def from_json(cls, content: bytes, file: str) -> "Findings":

@@ -158,7 +158,9 @@ def _snippet(place: Snippet, entry: Entry, results: Sequence[Result]) -> finding
 
 
 def collect(
-    collection: Collection, judged: Iterable[tuple[list[findings.Snippet], list[findings.Erratum]]]
+    collection: Collection,
+    judged: Iterable[tuple[list[findings.Snippet], list[findings.Erratum]]],
+    claims: Sequence[findings.Claim],
 ) -> findings.Findings:
     """Put what was judged entry by entry into one record, in the documents' order."""
     parts = list(judged)
@@ -178,14 +180,14 @@ def collect(
         documents=documents,
         snippets=snippets,
         errata=errata,
-        claims=(),
+        claims=tuple(claims),
         totals=findings.Totals(
             documents=len(documents),
             snippets=len(snippets),
             distinct_snippets=len(collection.entries),
             right_snippets=sum(not snippet.errata for snippet in snippets),
             errata=len(errata),
-            claims=0,
+            claims=len(claims),
             checks=len({check.id for entry in collection.entries for check in entry.checks}),
         ),
     )

@@ -9,13 +9,14 @@ multi_head_attention), ``feed_forward`` (as in feed_forward), and the norms ``se
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
-from errata.candidates import Argument, Candidate
+from errata.candidates import Candidate
 from errata.candidates.candidate import Scalar
 from errata.checks import modules, oracles
 from errata.checks.evidence import Evidence, equal, finite, holds
 from errata.checks.literature import VASWANI
-from errata.checks.modules import ModuleCase, answers
+from errata.checks.modules import ModuleCase, answers, given
 from errata.checks.registry import check
 
 
@@ -41,7 +42,7 @@ class DecoderLayerCase(ModuleCase):
         """See `ModuleCase.config`."""
         return {"width": self.width, "heads": self.heads, "hidden": self.hidden}
 
-    def inputs(self) -> dict[str, Argument]:
+    def inputs(self) -> dict[str, Tensor | None]:
         """See `ModuleCase.inputs`. Every position may attend at least one position of the memory."""
         mask, memory_mask = None, None
         if self.causal:
@@ -56,10 +57,10 @@ class DecoderLayerCase(ModuleCase):
             "memory_mask": memory_mask,
         }
 
-    def with_one_moved(self, name: str) -> tuple[dict[str, Argument], dict[str, Argument], int]:
+    def with_one_moved(self, name: str) -> tuple[dict[str, Tensor | None], dict[str, Tensor | None], int]:
         """The arguments, the arguments with another vector at one position of x or memory, and that position."""
         before = self.inputs()
-        moved = before[name].clone()  # type: ignore[union-attr]
+        moved = given(before, name).clone()
         position = int(self.integers(f"position in {name}", 0, moved.shape[1]))
         moved[:, position] = self.normal(f"other vector in {name}", self.batch, self.width)
         return before, before | {name: moved}, position
@@ -78,7 +79,7 @@ DOMAIN = ANY | {
     "targets": (2, 3, 5),
     "sources": (2, 3, 4),
     "head_width": (4, 5),
-    "hidden": (7, 13),
+    "hidden": (23, 29),
     "causal": (False, True),
 }
 CAUSAL = DOMAIN | {"causal": (True,)}
@@ -92,7 +93,7 @@ MEMORY_USED = "decoder_layer.every-memory-position-has-influence"
 
 CROSS_ATTENTION = VASWANI.says(
     "3.2.3",
-    "the queries come from the previous decoder layer, and the memory keys and values come from the output of the encoder",
+    "and the memory keys and values come from the output of the encoder",
 )
 ALL_OF_THE_INPUT = VASWANI.says(
     "3.2.3", "This allows every position in the decoder to attend over all positions in the input sequence"
@@ -164,7 +165,7 @@ def residual_stream(candidate: Candidate, case: DecoderLayerCase) -> Evidence:
 
 @check(
     "decoder_layer.norm-placement",
-    "LayerNorm(x + Sublayer(x)) ends in a norm (post-norm), x + Sublayer(LayerNorm(x)) leaves x itself alone (pre-norm)",
+    "LayerNorm(x + Sublayer(x)) ends in a norm (post-norm), x + Sublayer(LayerNorm(x)) leaves x as it is (pre-norm)",
     spec=VASWANI.says("3.1", "followed by layer normalization"),
     level="paper",
     hint="Post-norm: all sums pass through a norm, the last at the very end. Pre-norm: add to x, not to norm(x).",
@@ -224,7 +225,7 @@ def influence_from_the_past(candidate: Candidate, case: DecoderLayerCase) -> Evi
 def permutation_equivariance(candidate: Candidate, case: DecoderLayerCase) -> Evidence:
     arguments = case.inputs()
     order = case.normal("order", case.targets).argsort()
-    before, after = answers(candidate, case, arguments, arguments | {"x": arguments["x"][:, order]})  # type: ignore[index]
+    before, after = answers(candidate, case, arguments, arguments | {"x": given(arguments, "x")[:, order]})
     return equal(after, before[:, order])
 
 
@@ -258,7 +259,7 @@ def every_memory_position_has_influence(candidate: Candidate, case: DecoderLayer
 def order_of_memory_is_nothing(candidate: Candidate, case: DecoderLayerCase) -> Evidence:
     arguments = case.inputs()
     order = case.normal("order", case.sources).argsort()
-    permuted = arguments | {"memory": arguments["memory"][:, order]}  # type: ignore[index]
+    permuted = arguments | {"memory": given(arguments, "memory")[:, order]}
     before, after = answers(candidate, case, arguments, permuted)
     return equal(after, before)
 
@@ -275,7 +276,7 @@ def order_of_memory_is_nothing(candidate: Candidate, case: DecoderLayerCase) -> 
 )
 def masked_memory_has_no_influence(candidate: Candidate, case: DecoderLayerCase) -> Evidence:
     before, after, position = case.with_one_moved("memory")
-    blocked = ~before["memory_mask"][:, :, position]  # type: ignore[index]
+    blocked = ~given(before, "memory_mask")[:, :, position]
     return modules.none_moves(*answers(candidate, case, before, after), among=blocked)
 
 
@@ -293,7 +294,7 @@ def unmasked_memory_has_influence(candidate: Candidate, case: DecoderLayerCase) 
     before, after, position = case.with_one_moved("memory")
     return modules.all_move(
         *answers(candidate, case, before, after),
-        among=before["memory_mask"][:, :, position],  # type: ignore[index]
+        among=given(before, "memory_mask")[:, :, position],
         expected=f"another vector at {position} changes every position that may attend it",
     )
 
@@ -321,7 +322,7 @@ def three_sublayers(candidate: Candidate, case: DecoderLayerCase) -> Evidence:
     "self-attention, attention over the memory, feed-forward, in this order: each y = LN(x + f(x)), or x + f(LN(x))",
     spec=THIRD_SUBLAYER,
     level="paper",
-    hint="Compare sublayer by sublayer: order, scale, heads, activation, which norm. The memory passes through no norm.",
+    hint="Compare sublayer by sublayer: order, scale, heads, activation, norms. The memory passes through none.",
     case=DecoderLayerCase,
     domain=DOMAIN | {"masked": (False, True)},
     needs=["weights"],
@@ -331,10 +332,17 @@ def three_sublayers(candidate: Candidate, case: DecoderLayerCase) -> Evidence:
 def matches_formula(candidate: Candidate, case: DecoderLayerCase) -> Evidence:
     instance = case.build(candidate)
     state = modules.filled(instance, case)
+    arguments = case.inputs()
     expected = oracles.decoder_layer(
-        **case.inputs(), state=state, heads=case.heads, pre_norm="pre-norm" in candidate.traits
+        given(arguments, "x"),
+        given(arguments, "memory"),
+        arguments["mask"],
+        arguments["memory_mask"],
+        state,
+        case.heads,
+        "pre-norm" in candidate.traits,
     )
-    return equal(instance.call(case.inputs()).output, torch.from_numpy(expected))
+    return equal(instance.call(arguments).output, torch.from_numpy(expected))
 
 
 @check(

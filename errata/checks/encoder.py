@@ -1,6 +1,7 @@
 """A whole encoder: ``build(vocabulary, width, heads, hidden, layers)``, ``call(ids, mask)``.
 
 Shapes: ids int64 ``(B, T)``, mask boolean ``(B, T, T)`` or None, True = may attend. Output: states ``(B, T, D)``.
+Trait ``one-layer``: the candidate has one layer, whatever ``layers`` asks for.
 """
 
 from dataclasses import dataclass, replace
@@ -8,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from errata.candidates import Argument, Candidate
+from errata.candidates import Candidate
 from errata.candidates.candidate import Scalar
 from errata.checks import modules
 from errata.checks.evidence import Evidence, equal
@@ -23,7 +24,6 @@ class EncoderCase(StackCase):
 
     batch: int = 1
     length: int = 1
-    vocabulary: int = 2
     heads: int = 1
     head_width: int = 4
     hidden: int = 7
@@ -44,7 +44,7 @@ class EncoderCase(StackCase):
             "layers": self.layers,
         }
 
-    def inputs(self) -> dict[str, Argument]:
+    def inputs(self) -> dict[str, Tensor | None]:
         """See `ModuleCase.inputs`. Every position may attend itself, and the rest of the mask is drawn."""
         mask = None
         if self.masked:
@@ -82,7 +82,7 @@ DOMAIN = {
     "vocabulary": (6, 11),  # unlike any width
     "heads": (1, 2, 3),
     "head_width": (4, 5),
-    "hidden": (7, 13),
+    "hidden": (23, 29),
     "layers": (1, 2),
 }
 ANY = DOMAIN | {"length": (1, 2, 3, 5)}
@@ -224,7 +224,7 @@ def order_of_others_matters(candidate: Candidate, case: EncoderCase) -> Evidence
     hint="Write x + sublayer(x) around every sublayer of every layer.",
     case=EncoderCase,
     domain=ANY,
-    builds_on=[RUNS, TOKENS],
+    builds_on=[RUNS],
 )
 def residual_stream(candidate: Candidate, case: EncoderCase) -> Evidence:
     ids, replaced, position = case.with_one_replaced()
@@ -330,12 +330,13 @@ def sequences_are_independent(candidate: Candidate, case: EncoderCase) -> Eviden
 
 @check(
     "encoder.layers-own-parameters",
-    "each layer adds the same number of parameters: the layers share none, and all are registered",
+    "each layer adds the same number of parameters, shares none with another, and registers them all",
     spec=modules.OWN_PARAMETERS,
     level="paper",
     hint="nn.ModuleList([Layer() for _ in range(N)]): [layer] * N repeats one layer, a plain list hides them all.",
     case=EncoderCase,
     domain=DOMAIN,
+    unless=["one-layer"],
     builds_on=[RUNS],
 )
 def layers_own_parameters(candidate: Candidate, case: EncoderCase) -> Evidence:
@@ -350,6 +351,7 @@ def layers_own_parameters(candidate: Candidate, case: EncoderCase) -> Evidence:
     hint="Build every layer anew: copy.deepcopy gives all layers the same start.",
     case=EncoderCase,
     domain=DOMAIN | {"layers": (2, 3)},
+    unless=["one-layer"],
     builds_on=[RUNS, "encoder.layers-own-parameters"],
 )
 def layers_start_different(candidate: Candidate, case: EncoderCase) -> Evidence:

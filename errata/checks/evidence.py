@@ -108,12 +108,12 @@ def raised(error: CandidateError) -> Evidence:
 
 def printed(tensor: Tensor) -> Any:
     """A tensor as nested lists, rounded for people; special values as text, so that it is strict JSON."""
-    if tensor.ndim == 0:
-        return _number(tensor.item())
-    return [printed(row) for row in tensor]
+    return _rounded(tensor.tolist())
 
 
-def _number(value: float | int | bool) -> Any:
+def _rounded(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_rounded(entry) for entry in value]
     if not isinstance(value, float):
         return value
     if not math.isfinite(value):

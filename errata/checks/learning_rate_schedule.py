@@ -1,9 +1,9 @@
 """A decaying learning rate over one optimiser: ``build(initial, decay)``, ``call(gradients)``.
 
 ``gradients`` is ``(E, n)``. The candidate trains n weights, all 0 at first, with Adam (default betas and epsilon) for E
-epochs of one step each, epoch e with gradient e. It answers ``output``, the rates it used ``(E,)``, and ``weights``, those
-after each epoch ``(E, n)``. Traits: ``exponential`` or ``inverse-time``, the closed form that the candidate claims;
-without either, both are accepted.
+epochs of one step each, epoch e with gradient e. It answers ``output``, the rates it used ``(E,)``, and ``weights``,
+those after each epoch ``(E, n)``. Traits: ``exponential`` or ``inverse-time``, the closed form that the candidate
+claims; without either, both are accepted.
 """
 
 from dataclasses import dataclass
@@ -138,7 +138,7 @@ def closed_form(candidate: Candidate, case: ScheduleCase) -> Evidence:
     "under a constant gradient, epoch e moves each weight by rate(e) against the gradient's sign: the rate is used",
     spec=STEPSIZE,
     level="paper",
-    hint="Write the rate into the optimiser's param_groups, or let a scheduler do so; a variable alone changes nothing.",
+    hint="Write the rate into the optimiser's param_groups, or let a scheduler do so; a variable alone does nothing.",
     case=ScheduleCase,
     domain=DOMAIN,
     builds_on=[RUNS],

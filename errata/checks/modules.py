@@ -41,7 +41,7 @@ class ModuleCase(Case):
         """The arguments of ``build``."""
         raise NotImplementedError
 
-    def inputs(self) -> dict[str, Argument]:
+    def inputs(self) -> Mapping[str, Argument]:
         """The arguments of a call; the first axis of every tensor is the batch."""
         raise NotImplementedError
 
@@ -52,8 +52,9 @@ class ModuleCase(Case):
 
 @dataclass(frozen=True, kw_only=True)
 class StackCase(ModuleCase):
-    """A case of a model with ``layers`` layers."""
+    """A case of a model with ``layers`` layers over ``vocabulary`` tokens."""
 
+    vocabulary: int = 6
     layers: int = 1
 
 
@@ -61,6 +62,13 @@ def answers(candidate: Candidate, case: ModuleCase, first: Arguments, *others: A
     """What one module answers to several calls in evaluation."""
     instance = case.build(candidate)
     return [instance.call(arguments).output for arguments in (first, *others)]
+
+
+def given(arguments: Arguments, name: str) -> Tensor:
+    """An argument that is a tensor."""
+    value = arguments[name]
+    assert isinstance(value, Tensor)
+    return value
 
 
 def has_shape(candidate: Candidate, case: ModuleCase, *shape: int) -> Evidence:
@@ -155,12 +163,14 @@ def weights_start_different(candidate: Candidate, case: ModuleCase) -> Evidence:
 
 
 def layers_own_parameters(candidate: Candidate, case: StackCase) -> Evidence:
-    """Each further layer adds as many parameters as the one before it."""
-    one, two, three = (_size(replace(case, layers=layers).build(candidate)) for layers in (1, 2, 3))
+    """Each further layer adds as many parameters as the one before it, and shares no matrix with another."""
+    one, two, three = (replace(case, layers=layers).build(candidate) for layers in (1, 2, 3))
+    second, third = _size(two) - _size(one), _size(three) - _size(two)
+    shared = sorted(_second_names(two) - _second_names(one))
     return holds(
-        0 < two - one == three - two,
-        expected="as many parameters for the third layer as for the second, and more than 0",
-        actual=f"{two - one} for the second, {three - two} for the third",
+        0 < second == third and not shared,
+        expected="as many parameters for the third layer as for the second, more than 0, none shared",
+        actual=f"{second} for the second, {third} for the third, shared: {', '.join(shared) or 'none'}",
     )
 
 
@@ -186,9 +196,7 @@ def _silent(candidate: Candidate, case: ModuleCase) -> tuple[Tensor, Tensor]:
     instance = case.build(candidate)
     silence(instance)
     arguments = case.inputs()
-    x = arguments["x"]
-    assert isinstance(x, Tensor)
-    return instance.call(arguments).output, x
+    return instance.call(arguments).output, given(arguments, "x")
 
 
 def silence(instance: Instance, names: frozenset[str] | None = None) -> None:
@@ -199,17 +207,23 @@ def silence(instance: Instance, names: frozenset[str] | None = None) -> None:
 
 
 def layer_parameters(candidate: Candidate, case: StackCase) -> frozenset[str]:
-    """The names of the parameters of a shape that a further layer adds: neither embeddings nor the last projection."""
+    """The parameters of the layers: those of a shape that a further layer adds, so neither embeddings nor projections.
+
+    A candidate may have a fixed number of layers. Then it is all those that a larger vocabulary leaves as they are.
+    """
     instance = case.build(candidate)
+    state, names = instance.state(), instance.parameters()
     added = _shapes(replace(case, layers=case.layers + 1).build(candidate)) - _shapes(instance)
-    state = instance.state()
-    return frozenset(name for name in instance.parameters() if tuple(state[name].shape) in added)
+    if added:
+        return frozenset(name for name in names if tuple(state[name].shape) in added)
+    larger = replace(case, vocabulary=case.vocabulary + 1).build(candidate).state()
+    return frozenset(name for name in names if state[name].shape == larger[name].shape)
 
 
 def standardised(states: Tensor) -> Tensor:
     """Each vector without its mean, at length 1: what no norm with gain 1 and bias 0 changes."""
     centred = states - states.mean(dim=-1, keepdim=True)
-    return centred / centred.norm(dim=-1, keepdim=True)
+    return torch.nn.functional.normalize(centred, dim=-1, eps=0.0)
 
 
 def is_normalised(states: Tensor) -> Evidence:
@@ -233,6 +247,14 @@ def _shapes(instance: Instance) -> Counter[tuple[int, ...]]:
     """How many parameters there are of each shape."""
     state = instance.state()
     return Counter(tuple(state[name].shape) for name in instance.parameters())
+
+
+def _second_names(instance: Instance) -> frozenset[str]:
+    """The names in the state that stand for a weight matrix which has another name already."""
+    state, own = instance.state(), instance.parameters()
+    weights = [state[name] for name in own if state[name].ndim >= 2]
+    others = state.keys() - own
+    return frozenset(name for name in others if any(weight.equal(state[name]) for weight in weights))
 
 
 def _size(instance: Instance) -> int:

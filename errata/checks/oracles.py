@@ -23,7 +23,8 @@ def softmax(scores: Array) -> Array:
     highest = scores.max(axis=-1, keepdims=True)
     exponentials = np.exp(scores - np.where(np.isfinite(highest), highest, 0.0))
     total = exponentials.sum(axis=-1, keepdims=True)
-    return np.divide(exponentials, total, out=np.zeros_like(exponentials), where=total > 0)
+    weights: Array = np.divide(exponentials, total, out=np.zeros_like(exponentials), where=total > 0)
+    return weights
 
 
 def attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> tuple[Array, Array]:
@@ -38,7 +39,8 @@ def attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = N
 def normalised(x: Tensor, axes: int | tuple[int, ...], eps: float) -> Array:
     """``(x - mean) / sqrt(variance + eps)`` with the biased variance (Ba et al. 2016, 3; Ioffe and Szegedy 2015, 3)."""
     centred = array(x) - array(x).mean(axis=axes, keepdims=True)
-    return centred / np.sqrt((centred**2).mean(axis=axes, keepdims=True) + eps)
+    rescaled: Array = centred / np.sqrt((centred**2).mean(axis=axes, keepdims=True) + eps)
+    return rescaled
 
 
 def feed_forward(x: Tensor, weights: Mapping[str, Tensor]) -> Array:
@@ -60,22 +62,17 @@ State = Mapping[str, Tensor]
 
 def encoder_layer(x: Tensor, mask: Tensor | None, state: State, heads: int, pre_norm: bool) -> Array:
     """Self-attention and the feed-forward network, each in a residual sublayer (Vaswani et al. 2017, 3.1)."""
-    stream = _sublayer(
-        array(x), state, "self_attention", pre_norm, lambda y: _heads(y, y, mask, state, "self_attention", heads)
-    )
-    return _sublayer(stream, state, "feed_forward", pre_norm, lambda y: _two_maps(y, state))
+    stream = _attended(x, None, mask, "self_attention", state, heads, pre_norm)
+    return array(_fed_forward(stream, state, pre_norm))
 
 
 def decoder_layer(
     x: Tensor, memory: Tensor, mask: Tensor | None, memory_mask: Tensor | None, state: State, heads: int, pre_norm: bool
 ) -> Array:
     """As `encoder_layer`, with attention to the memory between the two (Vaswani et al. 2017, 3.1)."""
-    own, cross = "self_attention", "cross_attention"
-    stream = _sublayer(array(x), state, own, pre_norm, lambda y: _heads(y, y, mask, state, own, heads))
-    stream = _sublayer(
-        stream, state, cross, pre_norm, lambda y: _heads(y, array(memory), memory_mask, state, cross, heads)
-    )
-    return _sublayer(stream, state, "feed_forward", pre_norm, lambda y: _two_maps(y, state))
+    stream = _attended(x, None, mask, "self_attention", state, heads, pre_norm)
+    stream = _attended(stream, memory, memory_mask, "cross_attention", state, heads, pre_norm)
+    return array(_fed_forward(stream, state, pre_norm))
 
 
 def adam(rates: Array, gradients: Array) -> Array:
@@ -93,33 +90,40 @@ def adam(rates: Array, gradients: Array) -> Array:
 def noam(steps: int, width: int, warmup: int) -> Array:
     """``D^-0.5 min(n^-0.5, n warmup^-1.5)`` for n = 1..steps (Vaswani et al. 2017, 5.3, equation 3)."""
     n = np.arange(1, steps + 1, dtype=np.float64)
-    return width**-0.5 * np.minimum(n**-0.5, n * warmup**-1.5)
+    rates: Array = width**-0.5 * np.minimum(n**-0.5, n * warmup**-1.5)
+    return rates
 
 
-def _sublayer(x: Array, state: State, name: str, pre_norm: bool, branch: Callable[[Array], Array]) -> Array:
-    gain, bias = array(state[f"{name}_norm.gain"]), array(state[f"{name}_norm.bias"])
+def _attended(
+    x: Tensor, memory: Tensor | None, mask: Tensor | None, name: str, state: State, heads: int, pre_norm: bool
+) -> Tensor:
+    """A residual sublayer of attention to the memory, or to its own input."""
+    weights, for_heads = _part(state, name), None if mask is None else mask[:, None]
+
+    def branch(y: Tensor) -> Array:
+        keys = y if memory is None else memory
+        return multi_head_attention(weights, heads, y, keys, keys, for_heads)
+
+    return _sublayer(x, branch, _part(state, f"{name}_norm"), pre_norm)
+
+
+def _fed_forward(x: Tensor, state: State, pre_norm: bool) -> Tensor:
+    weights = _part(state, "feed_forward")
+    return _sublayer(x, lambda y: feed_forward(y, weights), _part(state, "feed_forward_norm"), pre_norm)
+
+
+def _sublayer(x: Tensor, branch: Callable[[Tensor], Array], norm: State, pre_norm: bool) -> Tensor:
+    def normed(y: Tensor) -> Tensor:
+        return torch.from_numpy(normalised(y, -1, 1e-5) * array(norm["gain"]) + array(norm["bias"]))
+
     if pre_norm:
-        return x + branch(_normalised(x) * gain + bias)
-    return _normalised(x + branch(x)) * gain + bias
+        return x + torch.from_numpy(branch(normed(x)))
+    return normed(x + torch.from_numpy(branch(x)))
 
 
-def _normalised(x: Array) -> Array:
-    centred = x - x.mean(axis=-1, keepdims=True)
-    return centred / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + 1e-5)
-
-
-def _heads(query: Array, key: Array, mask: Tensor | None, state: State, name: str, heads: int) -> Array:
-    """Multi-head attention: head h owns the features from h D/H up to (h + 1) D/H of each projection."""
-    projected = [
-        _map(source, state, f"{name}.{kind}") for kind, source in (("query", query), ("key", key), ("value", key))
-    ]
-    per_head = zip(*(np.split(projection, heads, axis=-1) for projection in projected), strict=True)
-    mixed = [attention(*(torch.from_numpy(part) for part in parts), mask)[0] for parts in per_head]
-    return _map(np.concatenate(mixed, axis=-1), state, f"{name}.output")
-
-
-def _two_maps(x: Array, state: State) -> Array:
-    return _map(np.maximum(_map(x, state, "feed_forward.inner"), 0.0), state, "feed_forward.outer")
+def _part(state: State, name: str) -> State:
+    """The parameters of one submodule, by their names in it."""
+    return {key.removeprefix(f"{name}."): value for key, value in state.items() if key.startswith(f"{name}.")}
 
 
 def _map(x: Array, state: State, name: str) -> Array:

@@ -3,6 +3,7 @@
 Shapes: source ids int64 ``(B, S)``, target ids int64 ``(B, T)``, source_mask boolean ``(B, S)`` or None, True = a real
 token, False = padding. Output: logits ``(B, T, V)``; those at t score the token after target t. The candidate adds the
 causal mask itself. Parameters, where known: ``encoder`` (its layers). Id 0 is never drawn: it may mean padding.
+Trait ``one-layer``: one layer a stack, whatever ``layers`` asks for.
 """
 
 from dataclasses import dataclass, replace
@@ -10,13 +11,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from errata.candidates import Argument, Candidate
+from errata.candidates import Candidate
 from errata.candidates.candidate import Scalar
 from errata.checks import modules
 from errata.checks.encoder import another
 from errata.checks.evidence import Evidence, equal, finite, holds
 from errata.checks.literature import PYTORCH, VASWANI
-from errata.checks.modules import StackCase, answers
+from errata.checks.modules import StackCase, answers, given
 from errata.checks.registry import check
 
 
@@ -27,7 +28,6 @@ class TransformerCase(StackCase):
     batch: int = 1
     sources: int = 1
     targets: int = 1
-    vocabulary: int = 6
     heads: int = 1
     head_width: int = 4
     hidden: int = 7
@@ -43,7 +43,7 @@ class TransformerCase(StackCase):
             "layers": self.layers,
         }
 
-    def inputs(self) -> dict[str, Argument]:
+    def inputs(self) -> dict[str, Tensor | None]:
         """See `ModuleCase.inputs`. The first source token is never padding."""
         real = self.real() if self.masked else None
         return {"source": self.source(), "target": self.target(), "source_mask": real}
@@ -62,18 +62,18 @@ class TransformerCase(StackCase):
         real[:, 0] = True
         return real
 
-    def with_one_replaced(self, name: str) -> tuple[dict[str, Argument], dict[str, Argument], int]:
+    def with_one_replaced(self, name: str) -> tuple[dict[str, Tensor | None], dict[str, Tensor | None], int]:
         """The arguments, the arguments with another token at one position of source or target, and that position."""
         before = self.inputs()
-        replaced = before[name].clone()  # type: ignore[union-attr]
+        replaced = given(before, name).clone()
         position = int(self.integers(f"position in {name}", 0, replaced.shape[1]))
         replaced[:, position] = another(replaced[:, position], self.vocabulary)
         return before, before | {name: replaced}, position
 
-    def with_two_swapped(self, name: str) -> tuple[dict[str, Argument], dict[str, Argument]]:
+    def with_two_swapped(self, name: str) -> tuple[dict[str, Tensor | None], dict[str, Tensor | None]]:
         """The arguments with two different tokens at positions 0 and 1, and with these in the other order."""
         arguments = self.inputs()
-        ids = arguments[name].clone()  # type: ignore[union-attr]
+        ids = given(arguments, name).clone()
         ids[:, 1] = another(ids[:, 0], self.vocabulary)
         swapped = ids.clone()
         swapped[:, [0, 1]] = ids[:, [1, 0]]
@@ -87,7 +87,7 @@ DOMAIN = {
     "vocabulary": (6, 11),  # unlike any width
     "heads": (1, 2, 3),
     "head_width": (4, 5),
-    "hidden": (7, 13),
+    "hidden": (23, 29),
     "layers": (1, 2),
 }
 ANY = DOMAIN | {"sources": (1, 2, 3, 5), "targets": (1, 2, 3, 4)}
@@ -390,10 +390,10 @@ def decoder_residual_stream(candidate: Candidate, case: TransformerCase) -> Evid
 
 @check(
     "transformer.encoder-residual-stream",
-    "with the encoder's weights and biases at 0, another source token still gives other logits: no layer drops x",
+    "with the encoder's weights and biases at 0, another source token still changes the logits at all positions",
     spec=modules.RESIDUAL,
     level="paper",
-    hint="Write x + sublayer(x) around every sublayer of every encoder layer.",
+    hint="Write x + sublayer(x) around every encoder sublayer; let every target position attend to all of the memory.",
     case=TransformerCase,
     domain=ANY,
     needs=["weights"],
@@ -458,12 +458,13 @@ def gives_logits(candidate: Candidate, case: TransformerCase) -> Evidence:
 
 @check(
     "transformer.layers-own-parameters",
-    "each layer adds the same number of parameters: the layers share none, and all are registered",
+    "each layer adds the same number of parameters, shares none with another, and registers them all",
     spec=modules.OWN_PARAMETERS,
     level="paper",
     hint="nn.ModuleList([Layer() for _ in range(N)]): [layer] * N repeats one layer, a plain list hides them all.",
     case=TransformerCase,
     domain=DOMAIN,
+    unless=["one-layer"],
     builds_on=[RUNS],
 )
 def layers_own_parameters(candidate: Candidate, case: TransformerCase) -> Evidence:
@@ -478,6 +479,7 @@ def layers_own_parameters(candidate: Candidate, case: TransformerCase) -> Eviden
     hint="Build every layer anew: copy.deepcopy gives all layers the same start.",
     case=TransformerCase,
     domain=DOMAIN | {"layers": (2,)},
+    unless=["one-layer"],
     builds_on=[RUNS, "transformer.layers-own-parameters"],
 )
 def layers_start_different(candidate: Candidate, case: TransformerCase) -> Evidence:

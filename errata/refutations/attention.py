@@ -5,8 +5,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from errata.findings import Figure
 from errata.refutations.measure import NOISE, influence, largest_difference, normal, rounded, seeded
-from errata.refutations.registry import Figure, Shown, refutation
+from errata.refutations.registry import Shown, refutation
 from reference import MultiHeadAttention, attention_with_weights, causal_mask
 
 WORDS, WIDTH = 6, 8

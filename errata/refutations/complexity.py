@@ -6,8 +6,9 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from errata.findings import Figure
 from errata.refutations.measure import flops, growth_exponent, largest_result, normal, operations, rounded, seeded
-from errata.refutations.registry import Figure, Shown, refutation
+from errata.refutations.registry import Shown, refutation
 from reference import MultiHeadAttention, attention_with_weights
 
 WIDTH = 32

@@ -37,8 +37,8 @@ def _network() -> FeedForward:
 
 def _zero_half(network: FeedForward) -> FeedForward:
     for linear in (network.inner, network.outer):
-        prune.l1_unstructured(linear, "weight", amount=0.5)  # type: ignore[no-untyped-call]
-        prune.remove(linear, "weight")  # type: ignore[no-untyped-call]
+        prune.l1_unstructured(linear, "weight", amount=0.5)
+        prune.remove(linear, "weight")
     return network
 
 
@@ -75,7 +75,7 @@ def sparsity_is_what_weight_pruning_leaves(sparsify: Callable[[Tensor], Tensor] 
     """Prune the smallest 90 % of the weights, set the smallest 90 % of them to 0, and compare the two results."""
     linear = nn.Linear(20, 20)
     linear.weight = nn.Parameter(normal(20, 20))
-    prune.l1_unstructured(linear, "weight", amount=0.9)  # type: ignore[no-untyped-call]
+    prune.l1_unstructured(linear, "weight", amount=0.9)
     pruned = linear.weight.detach()
     difference = largest_difference(pruned, sparsify(normal(20, 20)))
     return Shown(

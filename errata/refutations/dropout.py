@@ -5,9 +5,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from errata.findings import Figure
 from errata.refutations.measure import NOISE, largest_difference, normal, rounded, seeded
 from errata.refutations.models import SOURCE, TARGET, small_transformer
-from errata.refutations.registry import Figure, Shown, refutation
+from errata.refutations.registry import Shown, refutation
 from reference import Dropout, Transformer, dropout
 
 

@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+from errata.findings import Figure
 from errata.refutations.measure import rounded
-from errata.refutations.registry import Figure, Shown, refutation
+from errata.refutations.registry import Shown, refutation
 
 
 class Counts(NamedTuple):

@@ -5,8 +5,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from errata.findings import Figure
 from errata.refutations.measure import NOISE, influence, largest_difference, normal, rounded
-from errata.refutations.registry import Figure, Shown, refutation
+from errata.refutations.registry import Shown, refutation
 from reference import attention_with_weights, causal_mask, masked_softmax, padding_mask_from_ids, soft_mask
 
 WORDS, WIDTH = 6, 8

@@ -59,7 +59,7 @@ def flops(run: Callable[[], object]) -> int:
     return int(counter.get_total_flops())
 
 
-class _Record(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _Record(TorchDispatchMode):
     """Counts operations and remembers the size of the largest result."""
 
     def __init__(self) -> None:

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, Optimizer, RMSprop
 
+from errata.findings import Figure
 from errata.refutations.measure import flops, largest_difference, normal, rounded, seeded
-from errata.refutations.registry import Figure, Shown, refutation
+from errata.refutations.registry import Shown, refutation
 from reference import Dropout, FeedForward, dropout
 
 Build = Callable[[list[Tensor]], Optimizer]

@@ -6,9 +6,10 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from errata.findings import Figure
 from errata.refutations.measure import NOISE, largest_difference, normal, rounded, seeded
 from errata.refutations.models import SOURCE, small_transformer
-from errata.refutations.registry import Figure, Shown, refutation
+from errata.refutations.registry import Shown, refutation
 from reference import (
     Encoder,
     EncoderLayer,

@@ -2,28 +2,9 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from errata.errors import ErrataError
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A picture of what was measured, as data.
-
-    Attributes:
-        kind: ``lines`` (named series over ``x``), ``bars`` (named values) or ``heatmap`` (rows of values).
-        title: what it shows.
-        x_label: name and unit of the horizontal axis.
-        y_label: name and unit of the vertical axis.
-        data: for lines ``{"x": [...], name: [...], ...}``, for bars ``{name: value}``, for a heatmap ``{"values": rows}``.
-    """
-
-    kind: str
-    title: str
-    x_label: str
-    y_label: str
-    data: Mapping[str, Any]
+from errata.findings import Figure
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import grad
 
+from errata.findings import Figure
 from errata.refutations.measure import NOISE, influence, largest_difference, normal, rounded, seeded
-from errata.refutations.registry import Figure, Shown, refutation
+from errata.refutations.registry import Shown, refutation
 from reference import FeedForward, MultiHeadAttention, ResidualSublayer
 
 WIDTH, DEPTH = 8, 12

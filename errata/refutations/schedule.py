@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 from torch.optim import SGD, Adam, Optimizer
 
+from errata.findings import Figure
 from errata.refutations.measure import NOISE, normal, rounded
-from errata.refutations.registry import Figure, Shown, refutation
+from errata.refutations.registry import Shown, refutation
 from reference import exponential, inverse_time
 
 EPOCHS, INITIAL, DECAY = 10, 0.001, 0.95

@@ -5,9 +5,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from errata.findings import Figure
 from errata.refutations.measure import NOISE, growth_exponent, largest_difference, normal, rounded, seeded
 from errata.refutations.models import WIDTH, small_transformer
-from errata.refutations.registry import Figure, Shown, refutation
+from errata.refutations.registry import Shown, refutation
 from reference import MultiHeadAttention, PositionalEncoding, Transformer, attention, sinusoids
 
 

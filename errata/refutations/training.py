@@ -33,7 +33,7 @@ def encoder_learns_only_through_the_decoder(loss: Losses = _one_loss) -> Shown:
     def reached(*, cut: bool) -> tuple[int, int]:
         model = small_transformer()
         memory = model.encode(SOURCE, SOURCE[:, None, None] != 0)
-        loss(model, memory.detach().requires_grad_() if cut else memory).backward()  # type: ignore[no-untyped-call]
+        loss(model, memory.detach().requires_grad_() if cut else memory).backward()
         parameters = list(model.encoder.parameters())
         return sum(p.grad is not None and bool(p.grad.any()) for p in parameters), len(parameters)
 
@@ -53,7 +53,7 @@ def embeddings_are_learned_with_the_model(model: Transformer | None = None) -> S
     """Make one update and look at the embedding of a word of the sentence."""
     model = model or small_transformer()
     before = model.source_embedding.weight.detach().clone()
-    _loss(model(SOURCE, INPUT)).backward()  # type: ignore[no-untyped-call]
+    _loss(model(SOURCE, INPUT)).backward()
     torch.optim.SGD(model.parameters(), lr=0.1).step()
     changed = (model.source_embedding.weight.detach() != before).any(dim=-1)
     return Shown(
@@ -93,7 +93,7 @@ def decoder_reads_the_shifted_target(decoder_input: Callable[[Transformer], Tens
 
 
 def _backward(_model: nn.Module, loss: Tensor) -> None:
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
 
 
 @refutation

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import grad
 
+from errata.findings import Figure
 from errata.refutations.measure import NOISE, influence, largest_difference, normal, rounded, seeded
 from errata.refutations.models import WIDTH, small_transformer, vectors
-from errata.refutations.registry import Figure, Shown, refutation
+from errata.refutations.registry import Shown, refutation
 from reference import Encoder, EncoderLayer, FeedForward, LayerNorm, MultiHeadAttention, ResidualSublayer
 
 Combine = Callable[[Tensor, Tensor], Tensor]

@@ -1,6 +1,7 @@
 """Figures of the findings as SVG."""
 
 import io
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -9,7 +10,7 @@ from matplotlib.figure import Figure as Canvas
 from errata.findings import Figure
 
 SIZE = (6.4, 3.6)  # inches
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.hashsalt": "errata",  # the same ids from run to run
     "svg.fonttype": "none",  # text stays text
     "axes.spines.top": False,

@@ -5,7 +5,7 @@ from functools import cache
 
 import jinja2
 
-from errata.findings import Erratum, Findings
+from errata.findings import Claim, Erratum, Findings
 from errata.render.words import matters, shown, sizes
 
 
@@ -17,6 +17,18 @@ def report(findings: Findings) -> str:
 def erratum(erratum: Erratum) -> str:
     """One entry of the report."""
     return _templates().get_template("erratum.md.j2").render(erratum=erratum, root="")
+
+
+def claims(findings: Findings) -> str:
+    """The report's second part: the false statements by topic."""
+    topics = sorted({claim.topic for claim in findings.claims})
+    by_topic = {topic: [claim for claim in findings.claims if claim.topic == topic] for topic in topics}
+    return _templates().get_template("claims.md.j2").render(findings=findings, topics=by_topic)
+
+
+def claim(claim: Claim) -> str:
+    """One entry of the second part."""
+    return _templates().get_template("claim.md.j2").render(claim=claim, root="")
 
 
 @cache

@@ -3,12 +3,10 @@
 import io
 
 from rich.console import Console, RenderableType
-from rich.markdown import Markdown
 from rich.table import Table
 from rich.text import Text
 
 from errata.findings import Findings
-from errata.render import markdown
 
 COLOURS = {"pass": "green", "fail": "red", "variant": "yellow", "inconclusive": "magenta"}
 PICTURE_WIDTH = 118
@@ -32,9 +30,13 @@ def errata(findings: Findings) -> Table:
     return table
 
 
-def erratum(findings: Findings, id: str) -> Markdown:
-    """One entry, as the report prints it."""
-    return Markdown(markdown.erratum(next(erratum for erratum in findings.errata if erratum.id == id)))
+def claims(findings: Findings) -> Table:
+    """The table of false statements."""
+    table = Table("id", "topic", "kind", "verdict", "statement", title="Claims")
+    for claim in findings.claims:
+        verdict = Text(claim.verdict, COLOURS[claim.verdict])
+        table.add_row(claim.id, claim.topic, claim.kind, verdict, claim.translation)
+    return table
 
 
 def picture(renderable: RenderableType, title: str) -> str:

@@ -44,6 +44,7 @@ def original_fails(erratum: Erratum, place: Place) -> str:
     """How the original fails in one of its places, readable on its own."""
     counterexample = erratum.counterexample
     first, last = place.lines
+    lines = str(first) if first == last else f"{first}-{last}"
     rows = {
         "does": erratum.what,
         "check": f"{erratum.check}: {erratum.statement}",
@@ -58,7 +59,7 @@ def original_fails(erratum: Erratum, place: Place) -> str:
     width = max(map(len, rows))
     return "\n".join(
         [
-            f"{place.document}:{first}{'' if first == last else f'-{last}'} (question {place.question}, {place.snippet})",
+            f"{place.document}:{lines} (question {place.question}, {place.snippet})",
             f"{erratum.id}: {erratum.title}",
             "",
             *(f"  > {line}" for line in erratum.excerpt.splitlines()),

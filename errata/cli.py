@@ -1,25 +1,25 @@
-"""The command line."""
+"""The command line.
 
-import dataclasses
+What needs torch is imported where it is used: to list and explain what was found, the record is enough.
+"""
+
 import json
 import sys
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 import typer
 from rich.console import Console
 from rich.markdown import Markdown
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
-from errata.checks import Check, all_checks
 from errata.errors import ErrataError
 from errata.files import write_atomically
 from errata.findings import Findings
-from errata.render import figure, markdown, terminal
+from errata.render import markdown, terminal
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Executable errata of documents."
@@ -97,12 +97,15 @@ def fix(project: Project = Path()) -> None:
 def _shown(items: Sequence[Item], what: str) -> Iterator[Item]:
     """The items, with a progress bar on standard error."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         yield from progress.track(items, description=what)
 
 
 def render(findings: Findings) -> dict[str, bytes]:
     """Every file of report/ that is made from the record."""
+    from errata.render import figure
+
     figures = {f"figures/{name}.svg": figure.svg(drawn) for name, drawn in findings.figures().items()}
     texts = {
         "README.md": markdown.report(findings),
@@ -117,7 +120,9 @@ def render(findings: Findings) -> dict[str, bytes]:
 def list_(kind: Kind, project: Project = Path(), as_json: Json = False) -> None:
     """List snippets, checks, errata or claims."""
     if kind is Kind.CHECKS:
-        records, table = [_check_record(check) for check in all_checks()], _checks_table()
+        from errata import catalogue
+
+        records, table = catalogue.records(), catalogue.table()
     else:
         findings = _findings(project)
         records = findings.model_dump(mode="json")[kind]
@@ -132,17 +137,18 @@ def list_(kind: Kind, project: Project = Path(), as_json: Json = False) -> None:
 @app.command()
 def explain(id: str, project: Project = Path()) -> None:
     """Explain an erratum, a claim or a check."""
-    checks = {check.id: check for check in all_checks()}
-    if id in checks:
-        Console().print(_check_page(checks[id]))
-        return
-    findings = _findings(project)
-    pages = {erratum.id: markdown.erratum(erratum) for erratum in findings.errata}
-    pages |= {claim.id: markdown.claim(claim) for claim in findings.claims}
+    if "." in id:
+        from errata import catalogue
+
+        pages = catalogue.pages()
+    else:
+        findings = _findings(project)
+        pages = {erratum.id: markdown.erratum(erratum) for erratum in findings.errata}
+        pages |= {claim.id: markdown.claim(claim) for claim in findings.claims}
     if id not in pages:
-        near = get_close_matches(id, [*pages, *checks], n=1, cutoff=0)[0]
+        near = get_close_matches(id, pages, n=1, cutoff=0)[0]
         raise ErrataError(
-            f"no erratum, claim or check is called {id!r}; the nearest is {near}, see `errata list errata`"
+            f"no erratum, claim or check is called {id!r}; the nearest is {near}, `errata list` shows all"
         )
     Console().print(Markdown(pages[id]))
 
@@ -153,33 +159,3 @@ def _findings(project: Path) -> Findings:
         return Findings.from_json(path.read_bytes(), str(path))
     except OSError as error:
         raise ErrataError(f"{path}: cannot be read ({error.strerror}); run `errata report`") from None
-
-
-def _check_record(check: Check) -> dict[str, Any]:
-    return {
-        "id": check.id,
-        "component": check.component,
-        "statement": check.statement,
-        "level": check.level,
-        "source": {**dataclasses.asdict(check.spec.work), "section": check.spec.section, "quote": check.spec.quote},
-        "hint": check.hint,
-        "domain": {name: list(values) for name, values in check.domain.items()},
-        "needs": sorted(check.needs),
-        "unless": sorted(check.unless),
-        "builds_on": list(check.builds_on),
-    }
-
-
-def _checks_table() -> Table:
-    table = Table("id", "level", "statement", "source", title="Checks")
-    for check in all_checks():
-        table.add_row(check.id, check.level, check.statement, f"{check.spec.work.name}, {check.spec.section}")
-    return table
-
-
-def _check_page(check: Check) -> Markdown:
-    domain = "\n".join(f"- {name}: {', '.join(map(str, values))}" for name, values in check.domain.items())
-    return Markdown(
-        f"# {check.id}\n\n{check.statement}\n\n> {check.spec.quote}\n>\n> — {check.spec.work.name}, "
-        f"{check.spec.section}\n\nLevel: {check.level}.\n\nWhen it fails: {check.hint}\n\nSearched:\n\n{domain}\n"
-    )

@@ -172,6 +172,7 @@ def _validate(curated: dict[Path, CuratedSnippet], by_file: dict[str, Snippet]) 
             if id in seen:
                 raise ErrataError(f"{path}: {id} is already in {seen[id]}; ids are unique, take a new one")
             seen[id] = path
+        checks_of(table.binding.component)
         for erratum in table.errata:
             for id in erratum.signature:
                 get(id)

@@ -272,7 +272,7 @@ def tokens_mix(candidate: Candidate, case: MultiHeadAttentionCase) -> Evidence:
     "values enter only as a weighted sum: f(Q, K, (V1 + V2) / 2) = (f(Q, K, V1) + f(Q, K, V2)) / 2",
     spec=WEIGHTED_SUM,
     level="paper",
-    hint="Look at the order of the arguments: which of them makes the scores?",
+    hint="Look at the order of the arguments, and at which of them makes the scores.",
     case=MultiHeadAttentionCase,
     domain=SEVERAL,
     unless=["self-only"],

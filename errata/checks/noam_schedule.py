@@ -44,7 +44,7 @@ WIDTH = "noam_schedule.falls-with-the-width"
 
 RISING = VASWANI.says("5.3", "increasing the learning rate linearly for the first warmup_steps training steps")
 FALLING = VASWANI.says("5.3", "decreasing it thereafter proportionally to the inverse square root of the step number")
-FORMULA = VASWANI.says("5.3", "we varied the learning rate over the course of training, according to the formula")
+FORMULA = VASWANI.says("5.3", "varied the learning rate over the course of training, according to the formula")
 
 
 @check(

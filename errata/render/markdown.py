@@ -6,7 +6,7 @@ from functools import cache
 import jinja2
 
 from errata.findings import Claim, Erratum, Findings
-from errata.render.words import matters, shown, sizes
+from errata.render.words import lines, matters, shown, sizes
 
 
 def report(findings: Findings) -> str:
@@ -40,7 +40,7 @@ def _templates() -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(fenced=_fenced, cell=_cell, sizes=sizes, matters=matters, shown=shown)
+    environment.filters.update(fenced=_fenced, cell=_cell, sizes=sizes, matters=matters, shown=shown, lines=lines)
     return environment
 
 

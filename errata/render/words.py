@@ -21,6 +21,12 @@ def sizes(counterexample: Counterexample) -> str:
     return ", ".join(f"{name} = {shown(value)}" for name, value in named.items()) or "any"
 
 
+def lines(span: tuple[int, int]) -> str:
+    """One line, or several."""
+    first, last = span
+    return f"line {first}" if first == last else f"lines {first}–{last}"
+
+
 def influence(influence: Influence) -> str:
     """What varying one field does."""
     fails, passes = (", ".join(map(shown, values)) for values in (influence.fails, influence.passes))
@@ -43,8 +49,6 @@ def shown(value: Any) -> str:
 def original_fails(erratum: Erratum, place: Place) -> str:
     """How the original fails in one of its places, readable on its own."""
     counterexample = erratum.counterexample
-    first, last = place.lines
-    lines = str(first) if first == last else f"{first}-{last}"
     rows = {
         "does": erratum.what,
         "check": f"{erratum.check}: {erratum.statement}",
@@ -59,7 +63,7 @@ def original_fails(erratum: Erratum, place: Place) -> str:
     width = max(map(len, rows))
     return "\n".join(
         [
-            f"{place.document}:{lines} (question {place.question}, {place.snippet})",
+            f"{place.document}, {lines(place.lines)} (question {place.question}, {place.snippet})",
             f"{erratum.id}: {erratum.title}",
             "",
             *(f"  > {line}" for line in erratum.excerpt.splitlines()),

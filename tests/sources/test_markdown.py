@@ -259,5 +259,7 @@ def test_what_was_fenced_comes_back(blocks: list[tuple[list[str], tuple[str, str
 
 
 def test_the_question_of_a_line() -> None:
-    source = document("intro\n\n## 1. First\n\nText.\n\n### Deeper\n\nText.\n\n## 2. Second\n\nText.\n\n## End\n\nText.\n")
+    source = document(
+        "intro\n\n## 1. First\n\nText.\n\n### Deeper\n\nText.\n\n## 2. Second\n\nText.\n\n## End\n\nText.\n"
+    )
     assert [question_of(source, line) for line in (1, 3, 5, 9, 11, 13, 17)] == [None, 1, 1, 1, 2, 2, None]

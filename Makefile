@@ -2,10 +2,11 @@ PYTHON ?= python3
 VENV := .venv
 INSTALLED := $(VENV)/.installed
 
-.PHONY: report test lint schema bench clean
+.PHONY: report test lint schema clean
 
-## Prove every erratum and write report/.
+## Prove every erratum, refute every claim, and write report/ with the corrected edition.
 report: $(INSTALLED)
+	@$(VENV)/bin/errata fix
 	@$(VENV)/bin/errata report
 
 ## Run the whole suite.
@@ -17,7 +18,7 @@ lint: $(INSTALLED)
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/mypy
-	@$(VENV)/bin/lint-imports --no-timing-info 2>&1
+	@$(VENV)/bin/lint-imports
 
 ## Write the JSON Schema of the findings record, after a change of errata/findings.py.
 schema: $(INSTALLED)

@@ -17,7 +17,7 @@ from rich.markdown import Markdown
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from errata.errors import ErrataError
-from errata.files import write_atomically
+from errata.files import keep_caches_out_of_the_way, write_atomically
 from errata.findings import Findings
 from errata.render import markdown, terminal
 
@@ -42,6 +42,7 @@ class Kind(StrEnum):
 
 def main() -> None:
     """Run the command line; an error that the user can mend is one line, and exit status 2."""
+    keep_caches_out_of_the_way()
     try:
         app()
     except ErrataError as error:

@@ -16,12 +16,14 @@ from errata.checks import get
 from errata.curated import Collection, Entry
 from errata.engine import Result
 from errata.errors import ErrataError
+from errata.files import keep_caches_out_of_the_way
 from errata.findings import Findings
 from errata.render.words import original_fails
 
 
 def load_ipython_extension(shell: Any) -> None:
     """Register the magics."""
+    keep_caches_out_of_the_way()
     shell.register_magic_function(original, "cell")
     shell.register_magic_function(corrected, "cell")
 

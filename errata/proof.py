@@ -62,7 +62,7 @@ def _prove(erratum: CuratedErratum, entry: Entry, repaired: Candidate, collectio
         raise UnprovedError(
             f"{entry.where}: {erratum.id}: repaired, it fails too on {failure.case}; correct {check.id}"
         )
-    lines = _guilty_lines(erratum, entry.snippet)
+    lines = _guilty_lines(erratum, entry.snippet, failure.evidence.place)
     return findings.Erratum(
         id=erratum.id,
         title=erratum.title,
@@ -117,7 +117,11 @@ def _moved(lines: findings.Lines, by: int) -> findings.Lines:
     return lines[0] + by, lines[1] + by
 
 
-def _guilty_lines(erratum: CuratedErratum, snippet: Snippet) -> tuple[int, int]:
+def _guilty_lines(erratum: CuratedErratum, snippet: Snippet, place: str | None) -> findings.Lines:
+    """The lines that the patch changes; where it only adds, such as an import, the line that raises."""
+    if place and all(edit.old in edit.new for edit in erratum.edits):
+        line = int(place.rpartition(":")[2])
+        return line, line
     spans = [edit.span(snippet.text, snippet.file) for edit in erratum.edits]
     lines = [snippet.line_map[snippet.text.count("\n", 0, at)] for start, end in spans for at in (start, end - 1)]
     return min(lines), max(lines)

@@ -68,6 +68,9 @@ SQUARE = {
 SEVERAL = SQUARE | {"queries": (2, 3, 4)}
 ANY = SQUARE | {"keys": (1, 2, 3, 5), "value_width": (1, 2, 3, 5)}
 
+MAPPING = VASWANI.says(
+    "3.2", "An attention function can be described as mapping a query and a set of key-value pairs to an output"
+)
 WEIGHTED_SUM = VASWANI.says("3.2", "The output is computed as a weighted sum of the values")
 FORMULA = VASWANI.says(
     "3.2.1",
@@ -120,9 +123,7 @@ def first_query_keyless(case: AttentionCase) -> Tensor:
 @check(
     RUNS,
     "attention(Q, K, V) answers valid input with a tensor of shape (B, T, d_v)",
-    spec=VASWANI.says(
-        "3.2", "An attention function can be described as mapping a query and a set of key-value pairs to an output"
-    ),
+    spec=MAPPING,
     level="paper",
     hint="Run it once: a name that is never defined or imported, or an operation on the wrong type, shows at once.",
     case=AttentionCase,
@@ -254,7 +255,7 @@ def queries_are_independent(candidate: Candidate, case: AttentionCase) -> Eviden
 @check(
     "attention.batch-examples-are-independent",
     "changing Q, K and V of the first example of a batch leaves the output of the others as it was",
-    spec=TOGETHER,
+    spec=MAPPING,
     level="paper",
     hint="No operation may mix the axis B: look for a softmax, a sum or a reshape over the wrong axis.",
     case=AttentionCase,
@@ -381,7 +382,9 @@ def inputs_are_not_changed(candidate: Candidate, case: AttentionCase) -> Evidenc
 @check(
     "attention.keeps-the-dtype",
     "the output has the type of the inputs",
-    spec=BOOLEAN,
+    spec=PYTORCH.says(
+        "torch.nn.functional.scaled_dot_product_attention", "A float mask of the same type as query, key, value"
+    ),
     level="convention",
     hint="A tensor of a fixed type (torch.tensor(...), .float()) lifts the result to its own type.",
     case=AttentionCase,

@@ -55,7 +55,7 @@ LOCATIONS = IOFFE.says("3.2", "we jointly normalize all the activations in a min
 INFERENCE = IOFFE.says("3.1", "we want the output to depend only on the input, deterministically")
 MOVING = IOFFE.says("3.1", "Using moving averages instead, we can track the accuracy of a model as it trains")
 LEARNED = IOFFE.says("3", "These parameters are learned along with the original model parameters")
-EPSILON = IOFFE.says("3, algorithm 1", "ϵ is a constant added to the mini-batch variance for numerical stability")
+EPSILON = IOFFE.says("3", "ϵ is a constant added to the mini-batch variance for numerical stability")
 RUNS = "batch_norm.accepts-valid-input"
 EVALUATES = "batch_norm.accepts-evaluation"
 MEAN = "batch_norm.output-mean-is-zero"
@@ -102,7 +102,7 @@ def accepts_evaluation(candidate: Candidate, case: BatchNormCase) -> Evidence:
 @check(
     MEAN,
     "in training, before any step, each feature has mean 0 over all positions of all examples",
-    spec=ALGORITHM,
+    spec=IOFFE.says("3", "by making it have the mean of zero and the variance of 1"),
     level="paper",
     hint="Subtract the mean over batch and time, dim=(0, 1), which leaves one number for each feature.",
     case=BatchNormCase,
@@ -117,7 +117,7 @@ def output_mean_is_zero(candidate: Candidate, case: BatchNormCase) -> Evidence:
 @check(
     VARIANCE,
     "in training, before any step, each feature has mean square 1: the variance is biased, sum (x - mean)^2 / (B T)",
-    spec=IOFFE.says("3, algorithm 1", "mini-batch variance"),
+    spec=IOFFE.says("3", "by making it have the mean of zero and the variance of 1"),
     level="paper",
     hint="Divide the sum of squares by the number of positions n, not by n - 1 (torch: unbiased=False).",
     case=BatchNormCase,
@@ -133,7 +133,7 @@ def output_variance_is_one(candidate: Candidate, case: BatchNormCase) -> Evidenc
 @check(
     BATCH,
     "in training the statistics span the batch: another last example changes the first example's output",
-    spec=ALGORITHM,
+    spec=IOFFE.says("3", "depends both on the training example and the other examples in the mini-batch"),
     level="paper",
     hint="Take mean and variance over the batch axis as well, dim=(0, 1).",
     case=BatchNormCase,

@@ -364,7 +364,7 @@ def keyless_memory_is_finite(candidate: Candidate, case: DecoderLayerCase) -> Ev
 @check(
     "decoder_layer.sequences-are-independent",
     "a sequence gets the same output alone as in a batch",
-    spec=CROSS_ATTENTION,
+    spec=VASWANI.says("2", "relating different positions of a single sequence"),
     level="paper",
     hint="The first axis is the batch: no attention, norm or reshape may cross it.",
     case=DecoderLayerCase,

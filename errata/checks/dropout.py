@@ -198,7 +198,7 @@ def evaluation_is_deterministic(candidate: Candidate, case: DropoutCase) -> Evid
     "dropout.calls-draw-their-own-masks",
     "each call in training draws a mask of its own",
     spec=SRIVASTAVA.says(
-        "1", "for each presentation of each training case, a new thinned network is sampled and trained"
+        "1", "For each presentation of each training case, a new thinned network is sampled and trained"
     ),
     level="paper",
     hint="Draw the mask in forward, from torch's generator, not once in __init__ and not from a fixed seed.",

@@ -317,7 +317,7 @@ def position_is_the_index_alone(candidate: Candidate, case: EncoderCase) -> Evid
 @check(
     "encoder.sequences-are-independent",
     "a sequence gets the same states alone as in a batch",
-    spec=ATTENDS_ALL,
+    spec=VASWANI.says("2", "relating different positions of a single sequence"),
     level="paper",
     hint="The first axis is the batch: positions count along the second, and nothing may cross the first.",
     case=EncoderCase,
@@ -417,7 +417,10 @@ def drops_in_training(candidate: Candidate, case: EncoderCase) -> Evidence:
 @check(
     "encoder.keeps-its-type",
     "an encoder of one floating type answers in that type",
-    spec=VASWANI.says("3.5", "The positional encodings have the same dimension"),
+    spec=VASWANI.says(
+        "3.5",
+        "The positional encodings have the same dimension dmodel as the embeddings, so that the two can be summed",
+    ),
     level="robustness",
     hint="Cast the positional table to the type of the embeddings: float64 from NumPy spreads or crashes.",
     case=EncoderCase,

@@ -69,7 +69,7 @@ RUNS_MASKED = "encoder_layer.accepts-mask"
 POSITION_WISE = "encoder_layer.position-wise-without-attention"
 RESIDUAL = "encoder_layer.residual-stream"
 
-SELF_ATTENTION = VASWANI.says("3.1", "The first is a multi-head self-attention mechanism")
+SELF_ATTENTION = VASWANI.says("2", "relating different positions of a single sequence")
 MASKING = VASWANI.says("3.2.3", "masking out (setting to −∞) all values in the input of the softmax")
 ATTENDS_ALL = VASWANI.says("3.2.3", "Each position in the encoder can attend to all positions in the previous layer")
 

@@ -76,7 +76,7 @@ ALONE = "feed_forward.positions-are-independent"
 @check(
     RUNS,
     "FFN answers x of shape (B, T, D) with a tensor of the same shape",
-    spec=VASWANI.says("3.3", "the dimensionality of input and output is dmodel = 512"),
+    spec=VASWANI.says("3.3", "The dimensionality of input and output is dmodel = 512"),
     level="paper",
     hint="Run it once: the second map leads from the hidden width back to D.",
     case=FeedForwardCase,

@@ -92,7 +92,9 @@ PROJECTED = VASWANI.says(
 CONCATENATED = VASWANI.says("3.2.2", "These are concatenated and once again projected, resulting in the final values")
 PARALLEL = VASWANI.says("3.2.2", "we then perform the attention function in parallel")
 WEIGHTED_SUM = VASWANI.says("3.2", "The output is computed as a weighted sum of the values")
-TOGETHER = VASWANI.says("3.2.1", "we compute the attention function on a set of queries simultaneously")
+MAPPING = VASWANI.says(
+    "3.2", "An attention function can be described as mapping a query and a set of key-value pairs to an output"
+)
 MASKING = VASWANI.says("3.2.3", "masking out (setting to −∞) all values in the input of the softmax")
 BOOLEAN = PYTORCH.says(
     "torch.nn.functional.scaled_dot_product_attention",
@@ -310,7 +312,7 @@ def permuted_positions_permute_the_output(candidate: Candidate, case: MultiHeadA
 @check(
     "multi_head_attention.batch-examples-are-independent",
     "changing the first example of a batch leaves the output of the others as it was",
-    spec=TOGETHER,
+    spec=MAPPING,
     level="paper",
     hint="No operation may mix the axis B: look for batch-first and sequence-first code side by side.",
     case=MultiHeadAttentionCase,
@@ -397,7 +399,9 @@ def inputs_are_not_changed(candidate: Candidate, case: MultiHeadAttentionCase) -
 @check(
     "multi_head_attention.keeps-the-dtype",
     "a module and inputs of one type give an output of that type",
-    spec=BOOLEAN,
+    spec=PYTORCH.says(
+        "torch.nn.functional.scaled_dot_product_attention", "A float mask of the same type as query, key, value"
+    ),
     level="convention",
     hint="A tensor of a fixed type (torch.tensor(...), .float()) lifts the result to its own type.",
     case=MultiHeadAttentionCase,

@@ -33,7 +33,7 @@ MANY = 5000
 SINGLE = 1e-5 / torch.finfo(torch.float64).eps
 """Tolerance for angles that were computed in float32, as most code does, whatever the type of the table."""
 
-FORMULA = VASWANI.says("3.5", "PE(pos, 2i) = sin(pos/10000^(2i/dmodel)), PE(pos, 2i+1) = cos(pos/10000^(2i/dmodel))")
+FORMULA = VASWANI.says("3.5", "PE(pos,2i) = sin(pos/10000^(2i/dmodel)), PE(pos,2i+1) = cos(pos/10000^(2i/dmodel))")
 RUNS = "positional_encoding.accepts-valid-input"
 TOLD_APART = "positional_encoding.positions-are-told-apart"
 WRITTEN = "positional_encoding.every-column-is-written"

@@ -44,6 +44,9 @@ TYPES = SIZES | {"dtype": ("float16", "bfloat16", "float32", "float64")}
 
 FORBIDDEN = VASWANI.says("3.2.3", "masking out (setting to −∞) all values in the input of the softmax")
 ADDED = PYTORCH.says("torch.nn.functional.scaled_dot_product_attention", "that is added to the attention score")
+SAME_TYPE = PYTORCH.says(
+    "torch.nn.functional.scaled_dot_product_attention", "A float mask of the same type as query, key, value"
+)
 
 RUNS = "score_mask.accepts-valid-input"
 SOFT_LOWERS = "score_mask.soft-lowers-by-the-penalty"
@@ -179,7 +182,7 @@ def soft_keeps_double_precision(candidate: Candidate, case: ScoreMaskCase) -> Ev
 @check(
     "score_mask.hard-keeps-the-dtype",
     "hard(s, M) has the type of s",
-    spec=ADDED,
+    spec=SAME_TYPE,
     level="convention",
     hint="A tensor of a fixed type lifts the result to its own type.",
     case=ScoreMaskCase,
@@ -193,9 +196,7 @@ def hard_keeps_the_dtype(candidate: Candidate, case: ScoreMaskCase) -> Evidence:
 @check(
     "score_mask.soft-keeps-the-dtype",
     "soft(s, M, penalty) has the type of s",
-    spec=PYTORCH.says(
-        "torch.nn.functional.scaled_dot_product_attention", "A float mask of the same type as query, key, value"
-    ),
+    spec=SAME_TYPE,
     level="convention",
     hint="mask.float() is float32 and lifts half-precision scores to it: use mask.to(scores.dtype), or where().",
     case=ScoreMaskCase,

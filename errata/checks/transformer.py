@@ -545,7 +545,10 @@ def drops_in_training(candidate: Candidate, case: TransformerCase) -> Evidence:
 @check(
     "transformer.keeps-its-type",
     "a model of one floating type answers in that type",
-    spec=VASWANI.says("3.5", "The positional encodings have the same dimension"),
+    spec=VASWANI.says(
+        "3.5",
+        "The positional encodings have the same dimension dmodel as the embeddings, so that the two can be summed",
+    ),
     level="robustness",
     hint="Cast the positional table to the type of the embeddings: float64 from NumPy spreads or crashes.",
     case=TransformerCase,

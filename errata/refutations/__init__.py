@@ -20,6 +20,6 @@ from errata.refutations import (  # noqa: F401  importing a file registers its r
     transfer,
     wiring,
 )
-from errata.refutations.registry import Refutation, Shown, get
+from errata.refutations.registry import Refutation, Shown, get, names
 
-__all__ = ["Refutation", "Shown", "get"]
+__all__ = ["Refutation", "Shown", "get", "names"]

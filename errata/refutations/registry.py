@@ -36,6 +36,11 @@ def refutation(measure: Refutation) -> Refutation:
     return measure
 
 
+def names() -> list[str]:
+    """The names of all refutations."""
+    return sorted(_REFUTATIONS)
+
+
 def get(name: str) -> Refutation:
     """The refutation of this name.
 
@@ -43,7 +48,5 @@ def get(name: str) -> Refutation:
         ErrataError: when there is none.
     """
     if name not in _REFUTATIONS:
-        raise ErrataError(
-            f"no refutation is called {name!r}; errata/refutations/ has {', '.join(sorted(_REFUTATIONS))}"
-        )
+        raise ErrataError(f"no refutation is called {name!r}; errata/refutations/ has {', '.join(names())}")
     return _REFUTATIONS[name]

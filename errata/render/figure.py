@@ -1,6 +1,7 @@
 """Figures of the findings as SVG."""
 
 import io
+import textwrap
 from typing import Any
 
 import matplotlib
@@ -10,6 +11,7 @@ from matplotlib.figure import Figure as Canvas
 from errata.findings import Figure
 
 SIZE = (6.4, 3.6)  # inches
+TITLE_WIDTH = 60  # characters
 STYLE: dict[Any, Any] = {
     "svg.hashsalt": "errata",  # the same ids from run to run
     "svg.fonttype": "none",  # text stays text
@@ -18,6 +20,7 @@ STYLE: dict[Any, Any] = {
     "axes.grid": True,
     "grid.alpha": 0.3,
     "font.size": 10,
+    "axes.titlesize": 11,
 }
 
 
@@ -27,15 +30,14 @@ def svg(figure: Figure) -> str:
         canvas = Canvas(figsize=SIZE, layout="constrained")
         axes = canvas.subplots()
         {"lines": _lines, "bars": _bars, "heatmap": _heatmap}[figure.kind](figure, axes)
-        axes.set_title(figure.title)
-        axes.set_xlabel(figure.x_label)
-        axes.set_ylabel(figure.y_label)
+        axes.set_title(textwrap.fill(figure.title, TITLE_WIDTH), loc="left")
         output = io.StringIO()
         canvas.savefig(output, format="svg", metadata={"Date": None, "Creator": None})
     return output.getvalue()
 
 
 def _lines(figure: Figure, axes: Axes) -> None:
+    axes.set(xlabel=figure.x_label, ylabel=figure.y_label)
     x = figure.data["x"]
     for name, values in figure.data.items():
         if name != "x":
@@ -48,11 +50,13 @@ def _lines(figure: Figure, axes: Axes) -> None:
 
 
 def _bars(figure: Figure, axes: Axes) -> None:
+    axes.set(xlabel=figure.y_label)  # the bars lie, and their names say what the other axis is
     names = list(figure.data)
     axes.barh(names, [figure.data[name] for name in names])
     axes.invert_yaxis()
 
 
 def _heatmap(figure: Figure, axes: Axes) -> None:
+    axes.set(xlabel=figure.x_label, ylabel=figure.y_label)
     axes.grid(visible=False)
     axes.figure.colorbar(axes.imshow(figure.data["values"], cmap="viridis"), ax=axes)

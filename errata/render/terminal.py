@@ -9,16 +9,45 @@ from rich.text import Text
 from errata.findings import Findings
 
 COLOURS = {"pass": "green", "fail": "red", "variant": "yellow", "inconclusive": "magenta"}
-PICTURE_WIDTH = 118
+PICTURE_WIDTH = 136
+
+PICTURE = """\
+<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}">
+<style>
+.{unique_id}-matrix {{
+  font-family: ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monospace;
+  font-size: {char_height}px;
+  line-height: {line_height}px;
+}}
+.{unique_id}-title {{ font-size: 18px; font-weight: bold; font-family: sans-serif; }}
+{styles}
+</style>
+<defs>
+<clipPath id="{unique_id}-clip-terminal">
+<rect x="0" y="0" width="{terminal_width}" height="{terminal_height}" />
+</clipPath>
+{lines}
+</defs>
+{chrome}
+<g transform="translate({terminal_x}, {terminal_y})" clip-path="url(#{unique_id}-clip-terminal)">
+{backgrounds}
+<g class="{unique_id}-matrix">
+{matrix}
+</g>
+</g>
+</svg>
+"""
+"""The picture's frame; rich's own fetches a font from the web."""
 
 
 def snippets(findings: Findings) -> Table:
-    """The table of snippets and verdicts."""
+    """The table of snippets and verdicts; those that repeat an earlier one are dim."""
     table = Table("snippet", "lines", "component", "verdict", "errata", title="Snippets")
     for snippet in findings.snippets:
-        errata = f"as {snippet.duplicate_of}" if snippet.duplicate_of else " ".join(snippet.errata)
         verdict = Text(snippet.verdict, COLOURS[snippet.verdict])
-        table.add_row(snippet.file, "{}–{}".format(*snippet.lines), snippet.component, verdict, errata)
+        lines = "{}–{}".format(*snippet.lines)
+        style = "dim" if snippet.duplicate_of else ""
+        table.add_row(snippet.file, lines, snippet.component, verdict, " ".join(snippet.errata), style=style)
     return table
 
 
@@ -46,4 +75,4 @@ def picture(renderable: RenderableType, title: str) -> str:
     )
     console.print(renderable)
     # The id keeps the file the same from run to run.
-    return console.export_svg(title=title, unique_id="errata")
+    return console.export_svg(title=title, unique_id="errata", code_format=PICTURE)

@@ -20,13 +20,13 @@ from errata.checks.registry import Check
 
 Status = Literal["passed", "failed", "blocked", "not-applicable", "inconclusive"]
 
-EXAMPLES = 25
+EXAMPLES = 20
 """Cases that a search tries before it calls a check passed."""
 
 VALUE_EXAMPLES = 200
 """Contents that the second stage tries before it keeps the drawn ones."""
 
-LARGEST_SPELT_OUT = 24
+LARGEST_SPELT_OUT = 20
 """Entries of the largest tensor whose values are worth printing."""
 
 
@@ -81,7 +81,9 @@ class _CaseFailedError(Exception):
     """Raised inside a search to tell Hypothesis that a case fails."""
 
 
-def run(candidate: Candidate, checks: Iterable[Check], *, examples: int = EXAMPLES, seed: int = 0) -> list[Result]:
+def run(
+    candidate: Candidate, checks: Iterable[Check], *, examples: int = EXAMPLES, seed: int = 0, shrink: bool = True
+) -> list[Result]:
     """Run checks in their order.
 
     Args:
@@ -89,6 +91,7 @@ def run(candidate: Candidate, checks: Iterable[Check], *, examples: int = EXAMPL
         checks: those that others build on come first, as the registry lists them.
         examples: cases to search for each check.
         seed: of the search.
+        shrink: also make the counterexamples small; without, only which checks fail is worth reading.
     """
     results: dict[str, Result] = {}
     for check in checks:
@@ -102,7 +105,7 @@ def run(candidate: Candidate, checks: Iterable[Check], *, examples: int = EXAMPL
         elif blocked_by:
             result = Result(check, "blocked", blocked_by=blocked_by)
         else:
-            result = search(check, candidate, examples=examples, seed=seed)
+            result = search(check, candidate, examples=examples, seed=seed, shrink=shrink)
         results[check.id] = result
     return list(results.values())
 
@@ -120,7 +123,9 @@ def fails(check: Check, evidence: Evidence) -> bool:
     return math.isnan(evidence.deviation) or evidence.deviation > check.tolerance
 
 
-def search(check: Check, candidate: Candidate, *, examples: int = EXAMPLES, seed: int = 0) -> Result:
+def search(
+    check: Check, candidate: Candidate, *, examples: int = EXAMPLES, seed: int = 0, shrink: bool = True
+) -> Result:
     """Look for a case that fails, and shrink its sizes and choices."""
     failing: list[Counterexample] = []
 
@@ -132,7 +137,7 @@ def search(check: Check, candidate: Candidate, *, examples: int = EXAMPLES, seed
             raise _CaseFailedError
 
     try:
-        _searching(body, _cases(check), examples, f"{check.id}/{seed}")()
+        _searching(body, _cases(check), examples, f"{check.id}/{seed}", shrink)()
     except _CaseFailedError:
         return Result(check, "failed", failing[-1])  # Hypothesis runs the smallest case last
     except hypothesis.errors.Flaky:
@@ -145,12 +150,12 @@ def _cases(check: Check) -> st.SearchStrategy[Case]:
     return st.builds(check.case, **({"seed": st.integers(0, 2**16)} | choices))
 
 
-def _searching(body: Any, strategy: st.SearchStrategy[Any], examples: int, key: str) -> Any:
+def _searching(body: Any, strategy: st.SearchStrategy[Any], examples: int, key: str, shrink: bool = True) -> Any:
     settings = hypothesis.settings(
         max_examples=examples,
         database=None,
         deadline=None,
-        phases=(Phase.generate, Phase.shrink),
+        phases=(Phase.generate, Phase.shrink) if shrink else (Phase.generate,),
         suppress_health_check=list(HealthCheck),
         report_multiple_bugs=False,
         print_blob=False,

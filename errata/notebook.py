@@ -20,6 +20,9 @@ from errata.files import keep_caches_out_of_the_way
 from errata.findings import Findings
 from errata.render.words import original_fails
 
+EXAMPLES = 10
+"""Cases for each check of a cell, so that a reader need not wait; the report's proof tries more."""
+
 
 def load_ipython_extension(shell: Any) -> None:
     """Register the magics."""
@@ -53,7 +56,7 @@ def corrected(line: str, cell: str) -> None:
 
 def _passes(entry: Entry, source: Source) -> None:
     program = entry.curated.binding.program(entry.snippet.name, [*entry.before, source])
-    results = engine.run(LocalCandidate(program), entry.checks)
+    results = engine.run(LocalCandidate(program), entry.checks, examples=EXAMPLES)
     wrong = [_described(result) for result in results if result.status not in ("passed", "not-applicable")]
     if wrong:
         raise ErrataError(f"{entry.snippet.file}: " + "; ".join(wrong))

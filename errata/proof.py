@@ -36,27 +36,27 @@ def judge(entry: Entry, collection: Collection) -> tuple[list[findings.Snippet],
             seen = result.counterexample.evidence if result.counterexample else result.status
             raise UnprovedError(f"{entry.where}: repaired, {entry.snippet.file} still fails {result.check.id}: {seen}")
     errata = [_prove(erratum, entry, repaired, collection) for erratum in entry.curated.errata]
-    results = engine.run(LocalCandidate(entry.program(())), entry.checks)
+    results = engine.run(LocalCandidate(entry.program(())), entry.checks, shrink=False)
     return [_snippet(place, entry, results) for place in collection.places(entry)], errata
 
 
 def _prove(erratum: CuratedErratum, entry: Entry, repaired: Candidate, collection: Collection) -> findings.Erratum:
     candidate = LocalCandidate(entry.all_but(erratum))
-    results = engine.run(candidate, entry.checks)
+    results = engine.run(candidate, entry.checks, shrink=False)
     signature = tuple(result.check.id for result in results if result.status == "failed")
     if set(signature) != set(erratum.signature):
         raise UnprovedError(
             f"{entry.where}: {erratum.id} alone fails {', '.join(signature) or 'no check'}, "
             f"not {', '.join(erratum.signature)}; correct its signature or its edits"
         )
-    failure = next(result.counterexample for result in results if result.check.id == erratum.check)
+    check = get(erratum.check)
+    failure = engine.search(check, candidate).counterexample
     assert failure is not None
     if failure.evidence.raised != erratum.raises:
         raise UnprovedError(
             f"{entry.where}: {erratum.id} alone raises {failure.evidence.raised} in {erratum.check}, "
             f"not {erratum.raises}; correct `raises`"
         )
-    check = get(erratum.check)
     failure = engine.explain(check, candidate, failure, control=repaired)
     if engine.fails(check, engine.replay(check, repaired, failure.case)):
         raise UnprovedError(

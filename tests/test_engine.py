@@ -195,3 +195,9 @@ def test_the_printed_contents_are_those_that_the_candidate_got() -> None:
     check, wrong = check_of(never_fails_on_the_control), candidate("def square(x): return x")
     (result,) = engine.run(wrong, [check])
     assert engine.explain(check, wrong, result.counterexample, control=RIGHT).case.values == {"mask": [True, False]}
+
+
+def test_without_shrinking_the_same_checks_fail() -> None:
+    check = check_of(is_right)
+    for candidate_, status in ((WRONG_BEYOND_TWO, "failed"), (RIGHT, "passed")):
+        assert engine.run(candidate_, [check], shrink=False)[0].status == status

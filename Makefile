@@ -11,7 +11,7 @@ report: $(INSTALLED)
 
 ## Run the whole suite.
 test: $(INSTALLED)
-	@$(VENV)/bin/python -m pytest -n auto
+	@$(VENV)/bin/python -m pytest -n auto --dist worksteal
 
 ## Format, lint, types and import contracts.
 lint: $(INSTALLED)

@@ -1,5 +1,6 @@
 """What all tests share: the checkout, and the count of originals at the end of a run."""
 
+import gc
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: small tensors gain nothing from threads
@@ -17,6 +18,11 @@ jaxtyping.install_import_hook("reference", "beartype.beartype")
 def root() -> Path:
     """The checkout."""
     return Path(__file__).parent.parent
+
+
+def pytest_collection_finish() -> None:
+    """Take what was imported and collected out of the garbage collector's rounds; it is never freed."""
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

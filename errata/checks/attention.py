@@ -281,7 +281,6 @@ def batch_examples_are_independent(candidate: Candidate, case: AttentionCase) ->
     hint="Take T from the query and S from the key; none of them stands for the other.",
     case=AttentionCase,
     domain=SQUARE | {"keys": (1, 2, 3, 5)},
-    where=lambda case: case.queries != case.keys,
     builds_on=[RUNS],
 )
 def key_length_may_differ(candidate: Candidate, case: AttentionCase) -> Evidence:
@@ -302,7 +301,6 @@ def key_length_may_differ(candidate: Candidate, case: AttentionCase) -> Evidence
     hint="Take the output's width from the value, not from the query.",
     case=AttentionCase,
     domain=SQUARE | {"value_width": (1, 2, 3, 5)},
-    where=lambda case: case.width != case.value_width,
     builds_on=[RUNS],
 )
 def value_width_may_differ(candidate: Candidate, case: AttentionCase) -> Evidence:

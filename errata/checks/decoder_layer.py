@@ -128,7 +128,6 @@ def accepts_valid_input(candidate: Candidate, case: DecoderLayerCase) -> Evidenc
     hint="Take the number of keys from the memory, the number of queries from x.",
     case=DecoderLayerCase,
     domain=ANY,
-    where=lambda case: case.targets != case.sources,
     builds_on=[RUNS],
 )
 def lengths_may_differ(candidate: Candidate, case: DecoderLayerCase) -> Evidence:

@@ -13,7 +13,7 @@ NOT_SIZES = ("values", "dtype", "seed", "scale")
 def sizes(counterexample: Counterexample) -> str:
     """The sizes and choices of the case."""
     case = counterexample.case
-    named = {name: value for name, value in case.items() if name not in NOT_SIZES}
+    named = {name: value for name, value in case.items() if name not in NOT_SIZES and value is not None}
     if case["scale"] != 1.0:
         named["scale"] = case["scale"]
     if case["dtype"] != "float64":

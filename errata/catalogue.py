@@ -1,14 +1,15 @@
-"""The checks as the command line shows them."""
+"""The checks and the defects that prove them, as the command line shows them."""
 
 import dataclasses
 from typing import Any
 
 from rich.table import Table
 
+from errata import defects
 from errata.checks import Check, all_checks
 
 
-def records() -> list[dict[str, Any]]:
+def check_records() -> list[dict[str, Any]]:
     """Every check as JSON."""
     return [
         {
@@ -27,11 +28,28 @@ def records() -> list[dict[str, Any]]:
     ]
 
 
-def table() -> Table:
+def check_table() -> Table:
     """Every check as a table."""
     shown = Table("id", "level", "statement", "source", title="Checks")
     for check in all_checks():
         shown.add_row(check.id, check.level, check.statement, f"{check.spec.work.name}, {check.spec.section}")
+    return shown
+
+
+def defect_records() -> list[dict[str, Any]]:
+    """Every defect as JSON."""
+    return [
+        {"id": f"{name}.{defect.name}", "component": name, **defect.model_dump(mode="json")}
+        for name, component in defects.components().items()
+        for defect in component.defect
+    ]
+
+
+def defect_table() -> Table:
+    """Every defect as a table."""
+    shown = Table("id", "module", "killed by", title="Defects")
+    for record in defect_records():
+        shown.add_row(record["id"], f"reference/{record['module']}.py", ", ".join(record["kills"]))
     return shown
 
 

@@ -36,6 +36,7 @@ class Kind(StrEnum):
 
     SNIPPETS = "snippets"
     CHECKS = "checks"
+    DEFECTS = "defects"
     ERRATA = "errata"
     CLAIMS = "claims"
 
@@ -119,11 +120,13 @@ def render(findings: Findings) -> dict[str, bytes]:
 
 @app.command("list")
 def list_(kind: Kind, project: Project = Path(), as_json: Json = False) -> None:
-    """List snippets, checks, errata or claims."""
-    if kind is Kind.CHECKS:
+    """List snippets, checks, defects, errata or claims."""
+    if kind in (Kind.CHECKS, Kind.DEFECTS):
         from errata import catalogue
 
-        records, table = catalogue.records(), catalogue.table()
+        checks = kind is Kind.CHECKS
+        records = catalogue.check_records() if checks else catalogue.defect_records()
+        table = catalogue.check_table() if checks else catalogue.defect_table()
     else:
         findings = _findings(project)
         records = findings.model_dump(mode="json")[kind]

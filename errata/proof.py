@@ -14,7 +14,7 @@ from errata.candidates import Candidate, LocalCandidate
 from errata.candidates.edit import edited
 from errata.checks import get
 from errata.curated import Collection, CuratedErratum, Entry, as_source
-from errata.engine import Result
+from errata.engine import Counterexample, Result
 from errata.errors import ErrataError
 from errata.sources.document import Document
 from errata.sources.snippet import Snippet
@@ -49,19 +49,38 @@ def _prove(erratum: CuratedErratum, entry: Entry, repaired: Candidate, collectio
             f"{entry.where}: {erratum.id} alone fails {', '.join(signature) or 'no check'}, "
             f"not {', '.join(erratum.signature)}; correct its signature or its edits"
         )
+    failure = _smallest_failure(erratum, entry, candidate, repaired)
+    return _record(erratum, entry, signature, failure, collection)
+
+
+def _smallest_failure(
+    erratum: CuratedErratum, entry: Entry, candidate: Candidate, repaired: Candidate
+) -> Counterexample:
+    """The erratum's counterexample, on which the repaired snippet passes."""
     check = get(erratum.check)
-    failure = engine.search(check, candidate).counterexample
-    assert failure is not None
-    if failure.evidence.raised != erratum.raises:
+    found = engine.search(check, candidate).counterexample
+    assert found is not None  # the same search has failed before, without shrinking
+    if found.evidence.raised != erratum.raises:
         raise UnprovedError(
-            f"{entry.where}: {erratum.id} alone raises {failure.evidence.raised} in {erratum.check}, "
+            f"{entry.where}: {erratum.id} alone raises {found.evidence.raised} in {erratum.check}, "
             f"not {erratum.raises}; correct `raises`"
         )
-    failure = engine.explain(check, candidate, failure, control=repaired)
-    if engine.fails(check, engine.replay(check, repaired, failure.case)):
+    smallest = engine.explain(check, candidate, found, control=repaired)
+    if engine.fails(check, engine.replay(check, repaired, smallest.case)):
         raise UnprovedError(
-            f"{entry.where}: {erratum.id}: repaired, it fails too on {failure.case}; correct {check.id}"
+            f"{entry.where}: {erratum.id}: repaired, it fails too on {smallest.case}; correct {check.id}"
         )
+    return smallest
+
+
+def _record(
+    erratum: CuratedErratum,
+    entry: Entry,
+    signature: tuple[str, ...],
+    failure: Counterexample,
+    collection: Collection,
+) -> findings.Erratum:
+    check = get(erratum.check)
     lines = _guilty_lines(erratum, entry.snippet, failure.evidence.place)
     return findings.Erratum(
         id=erratum.id,

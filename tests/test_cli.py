@@ -10,6 +10,7 @@ import pytest
 
 from errata import cli
 from errata.checks import all_checks
+from errata.defects import components
 
 ROOT = Path(__file__).parent.parent
 Run = Callable[..., "Done"]
@@ -77,11 +78,14 @@ def test_extract_writes_what_is_committed(run: Run, checkout: Path) -> None:
     assert contents(checkout) == before
 
 
-@pytest.mark.parametrize("kind", ["snippets", "errata", "claims", "checks"])
+@pytest.mark.parametrize("kind", ["snippets", "errata", "claims", "checks", "defects"])
 def test_list_prints_a_table_and_json(run: Run, kind: str) -> None:
     records = json.loads(run("list", kind, "--json").stdout)
     table = run("list", kind).stdout
-    recorded = json.loads((ROOT / "report" / "errata.json").read_bytes()) | {"checks": all_checks()}
+    recorded = json.loads((ROOT / "report" / "errata.json").read_bytes()) | {
+        "checks": all_checks(),
+        "defects": [defect for component in components().values() for defect in component.defect],
+    }
     assert len(records) == len(recorded[kind])
     assert all(record["id"] in table or record["id"] in table.replace("_", "") for record in records[:3])
 

@@ -75,6 +75,10 @@ def test_the_record_round_trips_and_satisfies_its_schema() -> None:
     jsonschema.validate(json.loads(content), json.loads(committed), cls=jsonschema.Draft202012Validator)
 
 
+def test_what_to_use_instead_exists() -> None:
+    assert [entry.where for entry in COLLECTION.entries if not (ROOT / entry.curated.reference).is_file()] == []
+
+
 def test_a_record_of_another_shape_is_refused() -> None:
     with pytest.raises(ErrataError, match=r"^errata.json: documents: .*; run `errata report`$"):
         Findings.from_json(b'{"schema": 1}', "errata.json")

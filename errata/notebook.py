@@ -20,7 +20,7 @@ from errata.files import keep_caches_out_of_the_way
 from errata.findings import Findings
 from errata.render.words import original_fails
 
-EXAMPLES = 10
+EXAMPLES = 6
 """Cases for each check of a cell, so that a reader need not wait; the report's proof tries more."""
 
 

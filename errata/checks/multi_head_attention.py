@@ -655,7 +655,7 @@ def rank_2_mask_is_for_all_or_refused(candidate: Candidate, case: MultiHeadAtten
     level="robustness",
     hint="(B, T, S) broadcasts to (B, H, T, S) as one mask a head as soon as B = H: insert the axis, or refuse rank 3.",
     case=MultiHeadAttentionCase,
-    domain=SEVERAL | {"batch": (1, 2, 3), "heads": (1, 2, 3)},
+    domain=SEVERAL | {"batch": (1, 2, 3), "heads": (2, 3)},
     unless=["no-mask"],
     builds_on=[MASKS],
 )

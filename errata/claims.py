@@ -10,6 +10,7 @@ import pydantic
 from errata import findings, refutations
 from errata.checks import literature
 from errata.checks.literature import Work
+from errata.curated import Collection
 from errata.errors import ErrataError
 from errata.sources.document import Document
 from errata.sources.markdown import question_of
@@ -61,7 +62,7 @@ class CuratedClaims(Table):
     claim: tuple[CuratedClaim, ...]
 
 
-def load(root: Path, documents: Sequence[Document], errata: Sequence[str]) -> tuple[CuratedClaim, ...]:
+def load(root: Path, collection: Collection) -> tuple[CuratedClaim, ...]:
     """Read `snippets/claims.toml` and hold it against the documents and the errata's ids.
 
     Raises:
@@ -69,7 +70,8 @@ def load(root: Path, documents: Sequence[Document], errata: Sequence[str]) -> tu
     """
     path = root / "snippets" / "claims.toml"
     claims = read(path, CuratedClaims).claim
-    lines = {document.path.name: document.lines for document in documents}
+    lines = {document.path.name: document.lines for document in collection.documents}
+    errata = {erratum.id for entry in collection.entries for erratum in entry.curated.errata}
     seen: set[str] = set()
     for claim in claims:
         if claim.id in seen:

@@ -67,8 +67,7 @@ def report(project: Project = Path()) -> None:
     from errata import claims, curated, proof
 
     collection = curated.load(project)
-    errata = [erratum.id for entry in collection.entries for erratum in entry.curated.errata]
-    statements = claims.load(project, collection.documents, errata)
+    statements = claims.load(project, collection)
     judged = [proof.judge(entry, collection) for entry in _shown(collection.entries, "proving errata")]
     refuted = [claims.judge(claim, collection.documents) for claim in _shown(statements, "refuting claims")]
     findings = proof.collect(collection, judged, refuted)
@@ -88,8 +87,7 @@ def fix(project: Project = Path()) -> None:
     from errata import claims, curated, edition
 
     collection = curated.load(project)
-    errata = [erratum.id for entry in collection.entries for erratum in entry.curated.errata]
-    statements = claims.load(project, collection.documents, errata)
+    statements = claims.load(project, collection)
     folder = project / "report" / "corrected"
     files = edition.files(collection, statements)
     write_atomically({folder / name: content for name, content in files.items()})

@@ -76,6 +76,11 @@ class Result:
     counterexample: Counterexample | None = None
     blocked_by: tuple[str, ...] = ()
 
+    @property
+    def ok(self) -> bool:
+        """Whether nothing speaks against the candidate here: the check passed, or it does not apply."""
+        return self.status in ("passed", "not-applicable")
+
 
 class _CaseFailedError(Exception):
     """Raised inside a search to tell Hypothesis that a case fails."""
@@ -95,11 +100,7 @@ def run(
     """
     results: dict[str, Result] = {}
     for check in checks:
-        blocked_by = tuple(
-            id
-            for id in check.builds_on
-            if id in results and results[id].status in ("failed", "blocked", "inconclusive")
-        )
+        blocked_by = tuple(id for id in check.builds_on if id in results and not results[id].ok)
         if not check.applies_to(candidate):
             result = Result(check, "not-applicable")
         elif blocked_by:

@@ -8,8 +8,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from errata.errors import ErrataError
 
-SCHEMA = 1
-
 Level = Literal["paper", "convention", "robustness"]
 Severity = Literal["crash", "wrong-result", "silent-numerical", "misleading"]
 Confidence = Literal["proved", "counterexample", "by-reading"]

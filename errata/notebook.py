@@ -42,13 +42,13 @@ def original(line: str, cell: str) -> None:
             raise ErrataError(f"{erratum.id} does not show in this cell; take its text from the document")
         print(original_fails(known, next(p for p in known.places if p.snippet == line.strip())), end="\n\n")
     if not entry.curated.errata:
-        _passes(entry, Source(cell, line.strip(), tuple(range(1, cell.count("\n") + 2))))
+        _passes(entry, Source.whole(cell, line.strip()))
 
 
 def corrected(line: str, cell: str) -> None:
     """Run every check of the component on the cell's text."""
     entry = _entry(line.strip(), cell)
-    source = Source(cell, line.strip(), tuple(range(1, cell.count("\n") + 2)))
+    source = Source.whole(cell, line.strip())
     # The corrected text has other line numbers, so the placeholder is found by its words.
     harness = [edit.model_copy(update={"line": None}) for edit in entry.curated.harness]
     _passes(entry, edited(source, harness, line.strip()))
@@ -57,7 +57,7 @@ def corrected(line: str, cell: str) -> None:
 def _passes(entry: Entry, source: Source) -> None:
     program = entry.curated.binding.program(entry.snippet.name, [*entry.before, source])
     results = engine.run(LocalCandidate(program), entry.checks, examples=EXAMPLES)
-    wrong = [_described(result) for result in results if result.status not in ("passed", "not-applicable")]
+    wrong = [_described(result) for result in results if not result.ok]
     if wrong:
         raise ErrataError(f"{entry.snippet.file}: " + "; ".join(wrong))
     passed = sum(result.status == "passed" for result in results)

@@ -32,7 +32,7 @@ def judge(entry: Entry, collection: Collection) -> tuple[list[findings.Snippet],
     """
     repaired = LocalCandidate(entry.program(entry.curated.errata))
     for result in engine.run(repaired, entry.checks):
-        if result.status not in ("passed", "not-applicable"):
+        if not result.ok:
             seen = result.counterexample.evidence if result.counterexample else result.status
             raise UnprovedError(f"{entry.where}: repaired, {entry.snippet.file} still fails {result.check.id}: {seen}")
     errata = [_prove(erratum, entry, repaired, collection) for erratum in entry.curated.errata]

@@ -14,8 +14,7 @@ from errata.findings import Findings
 
 ROOT = Path(__file__).parent.parent
 COLLECTION = curated.load(ROOT)
-ERRATA = [erratum.id for entry in COLLECTION.entries for erratum in entry.curated.errata]
-CLAIMS = claims.load(ROOT, COLLECTION.documents, ERRATA)
+CLAIMS = claims.load(ROOT, COLLECTION)
 RECORD = Findings.from_json((ROOT / "report" / "errata.json").read_bytes(), "report/errata.json")
 RECORDED = {claim.id: claim for claim in RECORD.claims}
 
@@ -61,6 +60,6 @@ def test_a_bad_entry_is_refused(tmp_path: Path, spoil: Callable[[str], str], mes
     path.write_text(spoil(before), encoding="utf-8")
     assert path.read_text(encoding="utf-8") != before
     with pytest.raises(ErrataError) as caught:
-        claims.load(tmp_path, COLLECTION.documents, ERRATA)
+        claims.load(tmp_path, COLLECTION)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)

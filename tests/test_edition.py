@@ -17,7 +17,7 @@ from errata.sources.markdown import snippets
 ROOT = Path(__file__).parent.parent
 COLLECTION = curated.load(ROOT)
 ERRATA = [erratum.id for entry in COLLECTION.entries for erratum in entry.curated.errata]
-CLAIMS = claims.load(ROOT, COLLECTION.documents, ERRATA)
+CLAIMS = claims.load(ROOT, COLLECTION)
 FILES = edition.files(COLLECTION, CLAIMS)
 FOLDER = ROOT / "report" / "corrected"
 

@@ -20,6 +20,11 @@ class Source:
     file: str
     lines: tuple[int, ...]
 
+    @classmethod
+    def whole(cls, text: str, file: str) -> "Source":
+        """A text that is a file of its own: line n of one is line n of the other."""
+        return cls(text, file, tuple(range(1, text.count("\n") + 2)))
+
     def compile(self) -> CodeType:
         """Compile so that every traceback points into ``file``.
 

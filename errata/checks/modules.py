@@ -114,17 +114,13 @@ def drops_in_training(candidate: Candidate, case: ModuleCase) -> Evidence:
 def gradients_reach_parameters(candidate: Candidate, case: ModuleCase) -> Evidence:
     """Every parameter takes part in the output."""
     instance = case.build(candidate)
-    output = instance.call(case.inputs()).output
-    reply = instance.call(case.inputs(), cotangent=torch.ones_like(output))
-    missing = sorted(instance.parameters() - set(reply.parameter_gradients))
+    missing = sorted(instance.parameters() - _reached(instance, case))
     return holds(not missing, expected="a gradient for every parameter", actual=f"none for {', '.join(missing)}")
 
 
 def gradients_reach(candidate: Candidate, case: ModuleCase, *names: str) -> Evidence:
     """The parameters of these names are registered, and take part in the output."""
-    instance = case.build(candidate)
-    output = instance.call(case.inputs()).output
-    reached = instance.call(case.inputs(), cotangent=torch.ones_like(output)).parameter_gradients
+    reached = _reached(case.build(candidate), case)
     missing = [name for name in names if name not in reached]
     return holds(not missing, expected=f"gradients for {', '.join(names)}", actual=f"none for {', '.join(missing)}")
 
@@ -241,6 +237,12 @@ def filled(instance: Instance, case: ModuleCase) -> Mapping[str, Tensor]:
     state = instance.state()
     instance.load({name: case.normal(name, *state[name].shape) for name in sorted(instance.parameters())})
     return instance.state()
+
+
+def _reached(instance: Instance, case: ModuleCase) -> frozenset[str]:
+    """The parameters that have a gradient of the output's sum."""
+    output = instance.call(case.inputs()).output
+    return frozenset(instance.call(case.inputs(), cotangent=torch.ones_like(output)).parameter_gradients)
 
 
 def _shapes(instance: Instance) -> Counter[tuple[int, ...]]:

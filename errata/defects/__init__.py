@@ -107,4 +107,4 @@ def _without_own_imports(text: str, file: str) -> Source:
         for number in range(node.lineno, (node.end_lineno or node.lineno) + 1):
             lines[number - 1] = ""
         lines[node.lineno - 1] = "; ".join(f"{name.asname} = {name.name}" for name in node.names if name.asname)
-    return Source("\n".join(lines), file, tuple(range(1, len(lines) + 1)))
+    return Source.whole("\n".join(lines), file)

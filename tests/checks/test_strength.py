@@ -27,7 +27,7 @@ class Peer(Table):
     expected_failures: dict[str, str] = pydantic.Field(default_factory=dict)
 
     def candidate(self) -> LocalCandidate:
-        source = Source(self.code, self.name, tuple(range(1, self.code.count("\n") + 2)))
+        source = Source.whole(self.code, self.name)
         return LocalCandidate(self.binding.program(self.name, [source]))
 
 

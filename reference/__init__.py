@@ -21,7 +21,7 @@ Annotations bind shapes. Bad sizes, dtypes of masks and probabilities raise `Val
 from reference.attention import attention, attention_with_weights, masked_softmax
 from reference.batch_norm import BatchNorm
 from reference.decoder import Decoder, DecoderLayer
-from reference.dropout import Dropout, dropout
+from reference.dropout import Dropout, dropout, fast_dropout
 from reference.embedding import TokenEmbedding, tied_linear
 from reference.encoder import Encoder, EncoderLayer
 from reference.feed_forward import FeedForward
@@ -63,6 +63,7 @@ __all__ = [
     "combine_masks",
     "dropout",
     "exponential",
+    "fast_dropout",
     "hard_mask",
     "inverse_time",
     "masked_softmax",

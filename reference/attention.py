@@ -1,6 +1,7 @@
 """Scaled dot-product attention, `softmax(Q K^T / sqrt(d)) V` (Vaswani et al. 2017, section 3.2.1, equation 1)."""
 
 import math
+from typing import TypeAlias
 
 import torch
 from jaxtyping import Float
@@ -9,6 +10,9 @@ from torch import Tensor, nn
 from reference.dropout import dropout as drop
 from reference.masks import Mask, hard_mask, require_mask
 
+# Added to the scores `(..., T, S)` before the softmax, and broadcast to them: how relative positions speak.
+Bias: TypeAlias = Float[Tensor, "..."]
+
 
 def attention(
     query: Float[Tensor, "*B T d"],
@@ -16,22 +20,26 @@ def attention(
     value: Float[Tensor, "*B S v"],
     mask: Mask | None = None,
     *,
+    bias: Bias | None = None,
     dropout: float = 0.0,
 ) -> Float[Tensor, "*B T v"]:
-    """Attend with the fused kernel: `softmax(Q K^T / sqrt(d)) V`.
+    """Attend with the fused kernel: `softmax(Q K^T / sqrt(d) + bias) V`.
 
     `mask` is boolean, True = may attend, of rank 2 `(T, S)` or of the rank of the scores `(..., T, S)`; `ValueError`
     for any other. `dropout` acts on the weights at every call, so a module passes 0 in evaluation. A row with no key
     gives exactly 0 and zero gradient.
     """
     if mask is None:
-        return nn.functional.scaled_dot_product_attention(query, key, value, dropout_p=dropout)
+        return nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=bias, dropout_p=dropout)
     require_mask(mask, (*query.shape[:-1], key.shape[-2]))
     # Kernels differ on a row with no key: 0 or NaN. So it asks a zero query of every key, and its answer is dropped.
     keyless = ~mask.any(dim=-1, keepdim=True)
-    query = query.masked_fill(keyless, 0.0)
-    output = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask | keyless, dropout_p=dropout)
-    return output.masked_fill(keyless, 0.0)
+    kept = (~keyless).to(query.dtype)  # a factor, because a CPU multiplies several times faster than it fills
+    query = query * kept
+    allowed = mask | keyless
+    scores_mask = allowed if bias is None else bias.masked_fill(~allowed, float("-inf"))
+    output = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=scores_mask, dropout_p=dropout)
+    return output * kept
 
 
 def attention_with_weights(
@@ -40,6 +48,7 @@ def attention_with_weights(
     value: Float[Tensor, "*B S v"],
     mask: Mask | None = None,
     *,
+    bias: Bias | None = None,
     dropout: float = 0.0,
 ) -> tuple[Float[Tensor, "*B T v"], Float[Tensor, "*B T S"]]:
     """Attend step by step and return `(output, weights)`; the eager twin of `attention`, equal to it up to rounding.
@@ -49,6 +58,8 @@ def attention_with_weights(
     """
     precise = torch.promote_types(query.dtype, torch.float32)
     scores = query.to(precise) @ key.to(precise).transpose(-2, -1) / math.sqrt(query.shape[-1])
+    if bias is not None:
+        scores = scores + bias
     weights = masked_softmax(scores, mask).to(value.dtype)
     return drop(weights, dropout) @ value, weights
 

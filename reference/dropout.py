@@ -21,6 +21,23 @@ def dropout(x: Float[Tensor, "..."], probability: float) -> Float[Tensor, "..."]
     return x.masked_fill(~kept, 0.0) * (1 / keep if keep else 0.0)
 
 
+def fast_dropout(x: Float[Tensor, "..."], probability: float) -> Float[Tensor, "..."]:
+    """Drop as `dropout` does, in distribution, and several times faster on a CPU; the probability is rounded to 2^-16.
+
+    torch's generator needs as long for one element of `bernoulli_` as for 64 random bits, so these serve four elements.
+    Errors as in `dropout`.
+    """
+    require_probability(dropout=probability)
+    if probability in (0, 1):
+        return dropout(x, probability)
+    if x.device.type != "cpu":
+        return nn.functional.dropout(x, probability)  # one kernel there
+    words = torch.randint(-(2**63), 2**63 - 1, (-(-x.numel() // 4),))
+    uniform = words.view(torch.int16)[: x.numel()].view(x.shape)  # over -2^15 .. 2^15 - 1
+    kept = uniform >= round(probability * 2**16) - 2**15
+    return x * kept.to(x.dtype).mul_(1 / (1 - probability))
+
+
 class Dropout(nn.Module):
     """Dropout in training, the identity in evaluation: the scale belongs to training, so evaluation needs none."""
 
@@ -32,7 +49,7 @@ class Dropout(nn.Module):
 
     def forward(self, x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """Any shape to the same shape."""
-        return dropout(x, self.probability) if self.training else x
+        return fast_dropout(x, self.probability) if self.training else x
 
     def extra_repr(self) -> str:
         """Show the probability in `repr`."""

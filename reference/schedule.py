@@ -1,11 +1,12 @@
 """Learning-rate schedules, each over one optimizer that lives for the whole training.
 
 A new optimizer per epoch would forget Adam's moments. Each schedule multiplies the learning rate that the optimizer was
-built with by a factor of the number of `scheduler.step()` calls so far.
+built with by a factor of the number of `scheduler.step()` calls so far. `state_dict()` is plain data; to resume, build
+optimizer and schedule anew and load the state of both: the rates go on where they stopped.
 """
 
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts, LambdaLR
 
 from reference.validation import require_at_least
 
@@ -42,3 +43,19 @@ def inverse_time(optimizer: Optimizer, decay_rate: float) -> LambdaLR:
     """
     require_at_least(0, decay_rate=decay_rate)
     return LambdaLR(optimizer, lambda step: 1 / (1 + decay_rate * step))
+
+
+def cosine_with_restarts(
+    optimizer: Optimizer, period: int, *, growth: int = 1, lowest: float = 0.0
+) -> CosineAnnealingWarmRestarts:
+    """Fall along half a cosine within each period, then start again from the initial rate (Loshchilov and Hutter 2017).
+
+    `lr(n) = lowest + (lr - lowest) / 2 * (1 + cos(pi * k / P))` at step k = 0, ..., P - 1 of a period, their section 3,
+    equation 5. The first period has P = `period` steps, each later one `growth` times as many as the one before it.
+    `ValueError` for a period or a growth below 1, and for a `lowest` that is negative or above the initial rate.
+    """
+    require_at_least(1, period=period, growth=growth)
+    require_at_least(0, lowest=lowest)
+    for group in optimizer.param_groups:
+        require_at_least(lowest, lr=group.get("initial_lr", group["lr"]))
+    return CosineAnnealingWarmRestarts(optimizer, T_0=period, T_mult=growth, eta_min=lowest)

@@ -4,7 +4,6 @@ import ast
 import subprocess
 import sys
 from collections import Counter
-from importlib.resources import files
 from pathlib import Path
 
 from errata.checks import all_checks
@@ -37,8 +36,7 @@ def test_top_level_names_of_the_reference_are_unique() -> None:
     """Its modules are run in one namespace when a defect is planted."""
     names = Counter(
         node.name
-        for file in files("reference").iterdir()
-        if file.name.endswith(".py")
+        for file in (ROOT / "reference").rglob("*.py")
         for node in ast.parse(file.read_text(encoding="utf-8")).body
         if isinstance(node, (ast.FunctionDef, ast.ClassDef))
     )

@@ -16,12 +16,22 @@ from errata.candidates.edit import Edit, edited
 from errata.tables import Table, read
 
 
+READABLE_TWINS = {
+    "dropout": Edit(old="return fast_dropout(x", new="return dropout(x"),
+    "layer_norm": Edit(
+        old="return nn.functional.layer_norm(x, self.gain.shape, self.gain, self.bias, self.eps)",
+        new="return self.stepwise(x)",
+    ),
+}
+"""Where the reference calls a fused kernel, defects are planted in its readable twin, and a mutant runs that instead."""
+
+
 class Defect(Table):
     """One edit of the reference.
 
     Attributes:
         name: what is wrong, in kebab case; unique within the component.
-        module: the module of `reference` that is edited.
+        module: the module of `reference` that is edited, e.g. ``masks`` or ``training.loss``.
         old: text that occurs exactly once in it.
         new: what stands there instead.
         kills: ids of the checks that must fail because of it.
@@ -62,9 +72,11 @@ class Component(Table):
     def _program(self, name: str, defect: Defect | None) -> Program:
         sources = []
         for module in _needed(self.module):
-            source = _without_own_imports(_text(module), f"reference/{module}.py")
+            source = _without_own_imports(_text(module), f"reference/{_path(module)}")
             if defect and module == defect.module:
-                source = edited(source, [Edit(old=defect.old, new=defect.new)], f"{source.file}, defect {name}")
+                twin = [READABLE_TWINS[module]] if module in READABLE_TWINS else []
+                readable = edited(source, twin, source.file)
+                source = edited(readable, [Edit(old=defect.old, new=defect.new)], f"{source.file}, defect {name}")
             sources.append(source)
         return self.binding.program(f"{self.binding.component} with {name}", sources)
 
@@ -91,7 +103,11 @@ def _needed(module: str) -> list[str]:
 
 @cache
 def _text(module: str) -> str:
-    return files("reference").joinpath(f"{module}.py").read_text(encoding="utf-8")
+    return files("reference").joinpath(_path(module)).read_text(encoding="utf-8")
+
+
+def _path(module: str) -> str:
+    return f"{module.replace('.', '/')}.py"
 
 
 def _own_imports(tree: ast.Module) -> Iterator[tuple[ast.ImportFrom, str]]:

@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 INSTALLED := $(VENV)/.installed
 
-.PHONY: report test lint schema clean
+.PHONY: report test lint bench schema clean
 
 ## Prove every erratum, refute every claim, and write report/ with the corrected edition.
 report: $(INSTALLED)
@@ -19,6 +19,11 @@ lint: $(INSTALLED)
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports
+
+## Measure the reference beside its peers, one benchmark after the other; results go to benchmarks/results/.
+bench: $(INSTALLED)
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	@for name in attention forward training decoding dates; do $(VENV)/bin/python -m benchmarks.$$name || exit 1; done
 
 ## Write the JSON Schema of the findings record, after a change of errata/findings.py.
 schema: $(INSTALLED)

@@ -39,7 +39,7 @@ from reference.multi_head_attention import MultiHeadAttention
 from reference.positional_encoding import PositionalEncoding, sinusoids, sinusoids_at
 from reference.relative_position import relative_sinusoids
 from reference.residual import ResidualSublayer
-from reference.schedule import exponential, inverse_time, noam
+from reference.schedule import cosine_with_restarts, exponential, inverse_time, noam
 from reference.transformer import Transformer
 
 __all__ = [
@@ -61,6 +61,7 @@ __all__ = [
     "attention_with_weights",
     "causal_mask",
     "combine_masks",
+    "cosine_with_restarts",
     "dropout",
     "exponential",
     "fast_dropout",

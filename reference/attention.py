@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from reference.dropout import dropout as drop
-from reference.masks import Mask, hard_mask, require_mask
+from reference.masks import Mask, hard_mask, may_steer, require_mask
 
 # Added to the scores `(..., T, S)` before the softmax, and broadcast to them: how relative positions speak.
 Bias: TypeAlias = Float[Tensor, "..."]
@@ -32,6 +32,9 @@ def attention(
     if mask is None:
         return nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=bias, dropout_p=dropout)
     require_mask(mask, (*query.shape[:-1], key.shape[-2]))
+    if bias is None and may_steer(mask) and bool(mask.any(dim=-1).all()):
+        # Every row has a key, the usual case: the same without what a row with no key costs.
+        return nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
     # Kernels differ on a row with no key: 0 or NaN. So it asks a zero query of every key, and its answer is dropped.
     keyless = ~mask.any(dim=-1, keepdim=True)
     kept = (~keyless).to(query.dtype)  # a factor, because a CPU multiplies several times faster than it fills

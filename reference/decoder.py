@@ -1,10 +1,12 @@
 """The decoder (Vaswani et al. 2017, section 3.1, figure 1 right)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import cast
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from reference.cache import DecoderLayerCache
 from reference.feed_forward import FeedForward
 from reference.layer_norm import LayerNorm
 from reference.masks import Mask
@@ -53,6 +55,29 @@ class DecoderLayer(nn.Module):
         output: Tensor = self.around_feed_forward(x, self.feed_forward)
         return output
 
+    def start(self, memory: Float[Tensor, "B S D"]) -> DecoderLayerCache:
+        """Project the memory's keys and values, once for all steps."""
+        return DecoderLayerCache(*self.cross_attention.project(memory, memory))
+
+    def step(
+        self,
+        x: Float[Tensor, "B T D"],
+        cache: DecoderLayerCache,
+        mask: Mask | None = None,
+        memory_mask: Mask | None = None,
+    ) -> Float[Tensor, "B T D"]:
+        """Do what `forward` does at T further positions, and keep their keys and values in `cache`.
+
+        `mask` is `(T, P)` or `(B, H, T, P)` for the P positions so far, these included.
+        """
+        own, cross = self.self_attention, self.cross_attention
+        y = self.around_self_attention(x, lambda y: own.attend(y, *cache.past.append(*own.project(y, y)), mask))
+        y = self.around_cross_attention(
+            y, lambda y: cross.attend(y, cache.memory_keys, cache.memory_values, memory_mask)
+        )
+        output: Tensor = self.around_feed_forward(y, self.feed_forward)
+        return output
+
 
 class Decoder(nn.Module):
     """A stack of layers, and after pre-LN layers the final norm."""
@@ -66,6 +91,11 @@ class Decoder(nn.Module):
         self.layers = nn.ModuleList(stack)
         self.norm = LayerNorm(stack[-1].width) if stack[-1].pre_norm else nn.Identity()
 
+    @property
+    def stack(self) -> Iterable[DecoderLayer]:
+        """The layers, with their type."""
+        return cast(Iterable[DecoderLayer], self.layers)
+
     def forward(
         self,
         x: Float[Tensor, "B T D"],
@@ -76,5 +106,22 @@ class Decoder(nn.Module):
         """Every layer attends the same memory: the output of the encoder's last layer."""
         for layer in self.layers:
             x = layer(x, memory, mask, memory_mask)
+        output: Tensor = self.norm(x)
+        return output
+
+    def start(self, memory: Float[Tensor, "B S D"]) -> list[DecoderLayerCache]:
+        """Make the caches of all layers for `step`."""
+        return [layer.start(memory) for layer in self.stack]
+
+    def step(
+        self,
+        x: Float[Tensor, "B T D"],
+        caches: Sequence[DecoderLayerCache],
+        mask: Mask | None = None,
+        memory_mask: Mask | None = None,
+    ) -> Float[Tensor, "B T D"]:
+        """Do what `forward` does at T further positions; masks as in `DecoderLayer.step`."""
+        for layer, cache in zip(self.stack, caches, strict=True):
+            x = layer.step(x, cache, mask, memory_mask)
         output: Tensor = self.norm(x)
         return output

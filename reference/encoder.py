@@ -1,13 +1,13 @@
 """The encoder (Vaswani et al. 2017, section 3.1, figure 1 left)."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from reference.feed_forward import FeedForward
 from reference.layer_norm import LayerNorm
-from reference.masks import Mask
+from reference.masks import Mask, may_steer
 from reference.multi_head_attention import MultiHeadAttention
 from reference.residual import ResidualSublayer
 
@@ -32,11 +32,20 @@ class EncoderLayer(nn.Module):
         self.around_self_attention = ResidualSublayer(self.width, dropout, pre_norm=pre_norm)
         self.around_feed_forward = ResidualSublayer(self.width, dropout, pre_norm=pre_norm)
 
-    def forward(self, x: Float[Tensor, "B S D"], mask: Mask | None = None) -> Float[Tensor, "B S D"]:
-        """`mask` says which positions may attend which: `(S, S)` or broadcasting to `(B, H, S, S)`."""
+    def forward(
+        self, x: Float[Tensor, "B S D"], mask: Mask | None = None, *, skip_padding: bool = False
+    ) -> Float[Tensor, "B S D"]:
+        """`mask` says which positions may attend which: `(S, S)` or broadcasting to `(B, H, S, S)`.
+
+        `skip_padding` is for callers who use no position that a mask `(B, 1, 1, S)` hides: see `only_attended`.
+        """
+
+        def feed_forward(x: Tensor) -> Tensor:
+            output: Tensor = self.around_feed_forward(x, self.feed_forward)
+            return output
+
         x = self.around_self_attention(x, lambda y: self.self_attention(y, y, y, mask))
-        output: Tensor = self.around_feed_forward(x, self.feed_forward)
-        return output
+        return only_attended(feed_forward, x, mask) if skip_padding else feed_forward(x)
 
 
 class Encoder(nn.Module):
@@ -54,9 +63,26 @@ class Encoder(nn.Module):
         self.layers = nn.ModuleList(stack)
         self.norm = LayerNorm(stack[-1].width) if stack[-1].pre_norm else nn.Identity()
 
-    def forward(self, x: Float[Tensor, "B S D"], mask: Mask | None = None) -> Float[Tensor, "B S D"]:
-        """Encode S positions into S vectors, not into one."""
+    def forward(
+        self, x: Float[Tensor, "B S D"], mask: Mask | None = None, *, skip_padding: bool = False
+    ) -> Float[Tensor, "B S D"]:
+        """Encode S positions into S vectors, not into one; `skip_padding` as in `EncoderLayer`."""
         for layer in self.layers:
-            x = layer(x, mask)
+            x = layer(x, mask, skip_padding=skip_padding)
         output: Tensor = self.norm(x)
         return output
+
+
+def only_attended(
+    function: Callable[[Tensor], Tensor], x: Float[Tensor, "B S D"], mask: Mask | None
+) -> Float[Tensor, "B S D"]:
+    """Apply a position-wise function where a mask `(B, 1, 1, S)` lets attend, and give 0 at the other positions.
+
+    It is applied everywhere if the mask hides nothing, has another shape, or must not steer the program.
+    """
+    batch, length, width = x.shape
+    if mask is None or mask.shape != (batch, 1, 1, length) or not may_steer(mask) or bool(mask.all()):
+        return function(x)
+    attended = mask.flatten().nonzero().squeeze(1)
+    result = function(x.reshape(1, -1, width).index_select(1, attended))
+    return result.new_zeros(1, batch * length, width).index_copy(1, attended, result).reshape(x.shape)

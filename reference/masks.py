@@ -41,6 +41,14 @@ def require_mask(mask: Mask, scores_shape: Sequence[int]) -> None:
             raise ValueError(f"a mask of shape {tuple(mask.shape)} does not broadcast to scores {tuple(scores_shape)}")
 
 
+def may_steer(mask: Mask) -> bool:
+    """Whether the values of a mask may decide what is run: on a CPU.
+
+    A graph has no values yet, and for those on an accelerator the program would have to wait.
+    """
+    return mask.device.type == "cpu" and not torch.compiler.is_compiling()
+
+
 def causal_mask(length: int, *, device: torch.device | None = None) -> Bool[Tensor, "T T"]:
     """Let position t attend positions 0..t: `mask[t, s] = (s <= t)`. `ValueError` for a negative length."""
     require_at_least(0, length=length)

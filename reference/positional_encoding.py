@@ -43,12 +43,13 @@ class PositionalEncoding(nn.Module):
         self.dropout = Dropout(dropout)
         self.table = sinusoids(length, width)
 
-    def forward(self, x: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
-        """Add the first T rows."""
-        length, rows = x.shape[1], self.table.shape[0]
-        fits = length <= rows
+    def forward(self, x: Float[Tensor, "B T D"], start: int = 0) -> Float[Tensor, "B T D"]:
+        """Add T rows, from row `start` on: a decoder that goes on after `start` positions. `ValueError` below 0."""
+        require_at_least(0, start=start)
+        end, rows = start + x.shape[1], self.table.shape[0]
+        fits = end <= rows
         if not fits or x.dtype != self.table.dtype or x.device != self.table.device:
-            rows = rows if fits else max(length, 2 * rows)
+            rows = rows if fits else max(end, 2 * rows)
             self.table = sinusoids(rows, self.width, dtype=x.dtype).to(x.device)
-        output: Tensor = self.dropout(x + self.table[:length])
+        output: Tensor = self.dropout(x + self.table[start:end])
         return output

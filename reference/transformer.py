@@ -1,8 +1,10 @@
 """The full encoder-decoder model (Vaswani et al. 2017, section 3, figure 1)."""
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from reference.cache import DecodingState
 from reference.decoder import Decoder, DecoderLayer
 from reference.embedding import TokenEmbedding, tied_linear
 from reference.encoder import Encoder, EncoderLayer
@@ -81,11 +83,15 @@ class Transformer(nn.Module):
         """
         if source_mask is None:
             source_mask = padding_mask_from_ids(source, self.padding_id)
-        return self.decode(target, self.encode(source, source_mask), source_mask, target_mask)
+        memory = self.encode(source, source_mask, skip_padding=True)  # the same mask hides what is left out
+        return self.decode(target, memory, source_mask, target_mask)
 
-    def encode(self, source: Int[Tensor, "B S"], source_mask: Mask) -> Float[Tensor, "B S D"]:
-        """Turn source ids into the memory."""
-        memory: Tensor = self.encoder(self.positional_encoding(self.source_embedding(source)), source_mask)
+    def encode(
+        self, source: Int[Tensor, "B S"], source_mask: Mask, *, skip_padding: bool = False
+    ) -> Float[Tensor, "B S D"]:
+        """Turn source ids into the memory; `skip_padding` saves work at positions that nobody will attend."""
+        x = self.positional_encoding(self.source_embedding(source))
+        memory: Tensor = self.encoder(x, source_mask, skip_padding=skip_padding)
         return memory
 
     def decode(
@@ -101,4 +107,27 @@ class Transformer(nn.Module):
         mask = combine_masks(causal_mask(target.shape[1], device=target.device), target_mask)
         x = self.positional_encoding(self.target_embedding(target))
         logits: Tensor = self.output(self.decoder(x, memory, mask, source_mask))
+        return logits
+
+    def start(self, source: Int[Tensor, "B S"], source_mask: Mask | None = None) -> DecodingState:
+        """Encode the source, and project its keys and values for all layers: once for all steps. Masks as above."""
+        mask = padding_mask_from_ids(source, self.padding_id) if source_mask is None else source_mask
+        caches = self.decoder.start(self.encode(source, mask))
+        return DecodingState(caches, mask.expand(len(source), -1, -1, -1))
+
+    def step(
+        self, target: Int[Tensor, "B T"], state: DecodingState, target_mask: Mask | None = None
+    ) -> Float[Tensor, "B T V"]:
+        """Score the next id at T further positions, one or many: as `forward` does, but computing these alone.
+
+        `state` comes from `start` and goes on with each step. `target_mask` is that of these positions.
+        """
+        if target_mask is None:
+            target_mask = padding_mask_from_ids(target, self.padding_id)
+        start = state.length
+        seen = state.target_mask.append(target_mask)
+        position = torch.arange(seen.shape[-1], device=target.device)
+        mask = combine_masks(position <= position[start:, None], seen)
+        x = self.positional_encoding(self.target_embedding(target), start)
+        logits: Tensor = self.output(self.decoder.step(x, state.layers, mask, state.source_mask))
         return logits

@@ -1,6 +1,7 @@
 """Everything in the README runs."""
 
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -40,3 +41,14 @@ def test_its_links_lead_somewhere() -> None:
     links = re.findall(r"\]\((?!https?:)([^)#]+)", TEXT)
     assert links
     assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_its_table_answers_every_question_once() -> None:
+    rows = re.findall(r"^\| ([12]: [^|]+) \|", TEXT, re.MULTILINE)
+    answered = Counter(
+        (int(document), int(question))
+        for row in rows
+        for document, questions in re.findall(r"([12]): ([\d, ]+)", row)
+        for question in questions.split(",")
+    )
+    assert answered == Counter((document, n) for document, last in ((1, 50), (2, 30)) for n in range(1, last + 1))

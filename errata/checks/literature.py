@@ -86,3 +86,95 @@ MOMENTUM = Work(
 SUTSKEVER = Work(
     "Sutskever et al. 2014", "Sequence to Sequence Learning with Neural Networks", "https://arxiv.org/abs/1409.3215"
 )
+SZEGEDY = Work(
+    "Szegedy et al. 2016",
+    "Rethinking the Inception Architecture for Computer Vision",
+    "https://arxiv.org/abs/1512.00567",
+)
+SGDR = Work(
+    "Loshchilov and Hutter 2017",
+    "SGDR: Stochastic Gradient Descent with Warm Restarts",
+    "https://arxiv.org/abs/1608.03983",
+)
+ADAMW = Work("Loshchilov and Hutter 2019", "Decoupled Weight Decay Regularization", "https://arxiv.org/abs/1711.05101")
+ACCUMULATION = Work(
+    "Hugging Face 2024", "Fixing Gradient Accumulation", "https://huggingface.co/blog/gradient_accumulation"
+)
+KENDALL = Work(
+    "Kendall et al. 2018",
+    "Multi-Task Learning Using Uncertainty to Weigh Losses for Scene Geometry and Semantics",
+    "https://arxiv.org/abs/1705.07115",
+)
+DOSOVITSKIY = Work(
+    "Dosovitskiy et al. 2021",
+    "An Image is Worth 16x16 Words: Transformers for Image Recognition at Scale",
+    "https://arxiv.org/abs/2010.11929",
+)
+LU = Work(
+    "Lu et al. 2019",
+    "ViLBERT: Pretraining Task-Agnostic Visiolinguistic Representations for Vision-and-Language Tasks",
+    "https://arxiv.org/abs/1908.02265",
+)
+KIM = Work(
+    "Kim, Son and Kim 2021",
+    "ViLT: Vision-and-Language Transformer Without Convolution or Region Supervision",
+    "https://arxiv.org/abs/2102.03334",
+)
+HAN = Work(
+    "Han et al. 2015",
+    "Learning both Weights and Connections for Efficient Neural Networks",
+    "https://arxiv.org/abs/1506.02626",
+)
+KRISHNAMOORTHI = Work(
+    "Krishnamoorthi 2018",
+    "Quantizing deep convolutional networks for efficient inference: A whitepaper",
+    "https://arxiv.org/abs/1806.08342",
+)
+MICHEL = Work("Michel et al. 2019", "Are Sixteen Heads Really Better than One?", "https://arxiv.org/abs/1905.10650")
+KRELL = Work(
+    "Krell et al. 2021",
+    "Efficient Sequence Packing without Cross-contamination: Accelerating Large Language Models without Impacting"
+    " Performance",
+    "https://arxiv.org/abs/2107.02027",
+)
+GOYAL = Work(
+    "Goyal et al. 2017",
+    "Accurate, Large Minibatch SGD: Training ImageNet in 1 Hour",
+    "https://arxiv.org/abs/1706.02677",
+)
+HU = Work("Hu et al. 2021", "LoRA: Low-Rank Adaptation of Large Language Models", "https://arxiv.org/abs/2106.09685")
+DEVLIN = Work(
+    "Devlin et al. 2019",
+    "BERT: Pre-training of Deep Bidirectional Transformers for Language Understanding",
+    "https://arxiv.org/abs/1810.04805",
+)
+REIMERS = Work(
+    "Reimers and Gurevych 2019",
+    "Sentence-BERT: Sentence Embeddings using Siamese BERT-Networks",
+    "https://arxiv.org/abs/1908.10084",
+)
+PAPINENI = Work(
+    "Papineni et al. 2002",
+    "Bleu: a Method for Automatic Evaluation of Machine Translation",
+    "https://aclanthology.org/P02-1040/",
+)
+POST = Work("Post 2018", "A Call for Clarity in Reporting BLEU Scores", "https://arxiv.org/abs/1804.08771")
+OPITZ = Work("Opitz and Burst 2019", "Macro F1 and Macro F1", "https://arxiv.org/abs/1911.03347")
+SCIKIT_LEARN = Work("scikit-learn", "scikit-learn documentation", "https://scikit-learn.org/stable/")
+HUGGING_FACE = Work("Hugging Face", "Transformers documentation", "https://huggingface.co/docs/transformers/perplexity")
+GEHRING = Work("Gehring et al. 2017", "Convolutional Sequence to Sequence Learning", "https://arxiv.org/abs/1705.03122")
+RAFFEL = Work(
+    "Raffel et al. 2020",
+    "Exploring the Limits of Transfer Learning with a Unified Text-to-Text Transformer",
+    "https://arxiv.org/abs/1910.10683",
+)
+SU = Work(
+    "Su et al. 2021",
+    "RoFormer: Enhanced Transformer with Rotary Position Embedding",
+    "https://arxiv.org/abs/2104.09864",
+)
+WU = Work(
+    "Wu et al. 2016",
+    "Google's Neural Machine Translation System: Bridging the Gap between Human and Machine Translation",
+    "https://arxiv.org/abs/1609.08144",
+)

@@ -15,15 +15,16 @@ from errata.candidates.binding import Binding
 from errata.candidates.edit import Edit, edited
 from errata.tables import Table, read
 
-
 READABLE_TWINS = {
+    "attention": Edit(old="if bias is None and may_steer(mask) and bool(mask.any(dim=-1).all()):", new="if False:"),
     "dropout": Edit(old="return fast_dropout(x", new="return dropout(x"),
+    "encoder": Edit(old="layer(x, mask, skip_padding=skip_padding)", new="layer(x, mask)"),
     "layer_norm": Edit(
         old="return nn.functional.layer_norm(x, self.gain.shape, self.gain, self.bias, self.eps)",
         new="return self.stepwise(x)",
     ),
 }
-"""Where the reference calls a fused kernel, defects are planted in its readable twin, and a mutant runs that instead."""
+"""Where a fast path stands beside a readable one, defects are planted in the latter, and a mutant runs that alone."""
 
 
 class Defect(Table):

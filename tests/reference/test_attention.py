@@ -73,6 +73,18 @@ def test_fused_equals_eager(data: st.DataObject) -> None:
         torch.testing.assert_close(fused, plain, rtol=1e-11, atol=1e-11 * scale)
 
 
+def test_where_every_row_has_a_key_the_shortcut_equals_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    query, key, value = tensors()
+    mask = keyless_mask()[[0, 2, 0, 2]]
+    results = []
+    for may_steer in (True, False):
+        monkeypatch.setattr("reference.attention.may_steer", lambda _, answer=may_steer: answer)
+        output = attention(query, key, value, mask)
+        results.append((output, *torch.autograd.grad(output.pow(3).sum(), (query, key, value))))
+    for shortcut, rest in zip(*results, strict=True):
+        torch.testing.assert_close(shortcut, rest, rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_fused_equals_eager_in_every_dtype(dtype: torch.dtype) -> None:
     query, key, value = tensors(dtype)

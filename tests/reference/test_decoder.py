@@ -101,6 +101,34 @@ def test_every_parameter_gets_a_gradient(pre_norm: bool) -> None:
     assert [name for name in without if not name.endswith("key.bias")] == []
 
 
+@pytest.mark.parametrize("chunks", [[4], [1, 1, 1, 1], [2, 2], [1, 3]])
+def test_steps_equal_the_whole(pre_norm: bool, chunks: list[int]) -> None:
+    decoder = Decoder(layer(pre_norm) for _ in range(2)).double()
+    x, memory = inputs(torch.float64)
+    caches, end, steps = decoder.start(memory), 0, []
+    for part in x.split(chunks, dim=1):
+        begin, end = end, end + part.shape[1]
+        steps.append(decoder.step(part, caches, CAUSAL[begin:end, :end], SOURCE))
+    torch.testing.assert_close(torch.cat(steps, dim=1), decoder(x, memory, CAUSAL, SOURCE), rtol=0, atol=1e-12)
+
+
+def test_the_memory_is_projected_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoder = Decoder([layer()])
+    x, memory = inputs()
+    caches = decoder.start(memory)
+    with monkeypatch.context() as patched:
+        patched.setattr(decoder.layers[0].cross_attention, "key", None)
+        patched.setattr(decoder.layers[0].cross_attention, "value", None)
+        decoder.step(x, caches)
+
+
+def test_a_step_needs_a_cache_for_each_layer() -> None:
+    decoder = Decoder(layer() for _ in range(2))
+    x, memory = inputs()
+    with pytest.raises(ValueError, match="zip"):
+        decoder.step(x, decoder.start(memory)[:1])
+
+
 def test_no_layers_are_refused() -> None:
     with pytest.raises(ValueError, match="a decoder needs at least one layer, got none"):
         Decoder([])

@@ -91,3 +91,38 @@ def test_every_parameter_gets_a_gradient(pre_norm: bool) -> None:
 def test_no_layers_are_refused() -> None:
     with pytest.raises(ValueError, match="an encoder needs at least one layer, got none"):
         Encoder([])
+
+
+def test_skipped_padding_changes_nothing_elsewhere(pre_norm: bool) -> None:
+    encoder = Encoder(layer(pre_norm) for _ in range(2)).double()
+    x = torch.randn(B, S, D, dtype=torch.float64)
+    real = PADDING[:, 0, 0]
+    results = []
+    for skip_padding in (False, True):
+        output = encoder(x, PADDING, skip_padding=skip_padding)[real]
+        gradients = torch.autograd.grad(output.pow(3).sum(), list(encoder.parameters()))
+        results.append((output, *gradients))
+    for whole, skipped in zip(*results, strict=True):
+        torch.testing.assert_close(skipped, whole, rtol=1e-9, atol=1e-9)
+
+
+def seen_by_the_feed_forward(encoder: Encoder, mask: torch.Tensor | None, **options: bool) -> int:
+    counts = []
+    hook = encoder.layers[0].feed_forward.register_forward_hook(lambda _, inputs, __: counts.append(inputs[0].numel()))
+    encoder(torch.randn(B, S, D), mask, **options)
+    hook.remove()
+    return counts[0] // D
+
+
+@pytest.mark.parametrize("mask", [None, CAUSAL, combine_masks(CAUSAL, PADDING), PADDING[1:], PADDING | True])
+def test_padding_is_skipped_only_where_it_is_asked_for_and_known(mask: torch.Tensor | None) -> None:
+    encoder = Encoder([layer()])
+    assert seen_by_the_feed_forward(encoder, PADDING, skip_padding=True) == 7
+    assert seen_by_the_feed_forward(encoder, PADDING) == B * S
+    assert seen_by_the_feed_forward(encoder, mask, skip_padding=True) == B * S
+
+
+def test_skipped_positions_are_zero_after_post_norm_layers() -> None:
+    output = Encoder([layer()])(torch.randn(B, S, D), PADDING, skip_padding=True)
+    assert (output[~PADDING[:, 0, 0]] == 0).all()
+    assert output[PADDING[:, 0, 0]].any()

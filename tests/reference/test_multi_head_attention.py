@@ -128,3 +128,51 @@ def test_bad_arguments(arguments: dict[str, int], message: str) -> None:
 def test_every_projection_is_a_plain_linear() -> None:
     kinds = {name: type(child) for name, child in MultiHeadAttention(D, H).named_children()}
     assert kinds == dict.fromkeys(("query", "key", "value", "output"), nn.Linear)
+
+
+class Shift(nn.Module):
+    """A `position` that doubles the queries and prefers each head's last key by a learned number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.preference = nn.Parameter(torch.randn(H, 1, 1))
+
+    def forward(self, queries: Tensor, keys: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        assert queries.shape == (B, H, T, D // H)
+        assert keys.shape == (B, H, S, D // H)
+        last = torch.arange(S) == S - 1
+        return 2 * queries, keys, (self.preference * last)[None]
+
+
+@pytest.mark.parametrize("weights", [False, True], ids=["fused", "weights"])
+@pytest.mark.parametrize("name", ["none", "both"])
+def test_a_position_may_change_queries_and_scores(name: str, weights: bool) -> None:
+    module = MultiHeadAttention(D, H, position=Shift())
+    query, memory, (mask, _) = torch.randn(B, T, D), torch.randn(B, S, D), masks(name)
+    if weights:
+        actual, alphas = module.with_weights(query, memory, memory, mask)
+    else:
+        actual = module(query, memory, memory, mask)
+    keys, values = module.project(memory, memory)
+    queries = module.query(query).unflatten(-1, (H, -1)).transpose(1, 2)
+    scores = 2 * queries @ keys.mT / (D // H) ** 0.5
+    scores[..., -1] += module.position.preference[..., 0]
+    expected = (scores if mask is None else scores.masked_fill(~mask, float("-inf"))).softmax(-1)
+    torch.testing.assert_close(actual, module.output((expected @ values).transpose(1, 2).flatten(-2)))
+    if weights:
+        torch.testing.assert_close(alphas, expected)
+
+
+def test_a_position_that_is_a_module_is_trained_and_saved() -> None:
+    module = MultiHeadAttention(D, H, position=Shift())
+    assert "position.preference" in module.state_dict()
+    module(torch.randn(B, T, D), *2 * [torch.randn(B, S, D)]).sum().backward()
+    assert module.position.preference.grad.abs().sum() > 0
+
+
+def test_a_position_may_be_a_function_and_leave_out_the_bias() -> None:
+    plain = MultiHeadAttention(D, H)
+    module = MultiHeadAttention(D, H, position=lambda queries, keys: (queries, keys, None))
+    module.load_state_dict(plain.state_dict())
+    x = torch.randn(B, T, D)
+    assert torch.equal(module(x, x, x), plain(x, x, x))

@@ -74,6 +74,14 @@ def test_table_grows_with_the_sequence_and_keeps_its_rows() -> None:
     assert torch.equal(module(torch.zeros(1, 2, 5))[0], sinusoids(2, 5))
 
 
+def test_a_later_start_adds_later_rows_and_makes_the_table_grow() -> None:
+    module = PositionalEncoding(5, length=3)
+    assert torch.equal(module(torch.zeros(1, 2, 5), 1)[0], sinusoids(3, 5)[1:])
+    assert module.table.shape[0] == 3
+    assert torch.equal(module(torch.zeros(1, 1, 5), 3)[0], sinusoids(4, 5)[3:])
+    assert module.table.shape[0] == 6
+
+
 def test_the_table_may_start_empty() -> None:
     assert torch.equal(PositionalEncoding(5, length=0)(torch.zeros(1, 1, 5))[0], sinusoids(1, 5))
 
@@ -107,6 +115,7 @@ def test_dropout_acts_on_the_sum_in_training_only() -> None:
         (lambda: sinusoids(-1, 4), "length must be at least 0, got -1"),
         (lambda: sinusoids(3, 0), "width must be at least 1, got 0"),
         (lambda: PositionalEncoding(0), "width must be at least 1, got 0"),
+        (lambda: PositionalEncoding(4)(torch.zeros(1, 1, 4), -1), "start must be at least 0, got -1"),
         (lambda: PositionalEncoding(4, 2.0), "dropout must be a probability"),
     ],
 )

@@ -1,3 +1,4 @@
+import itertools
 import subprocess
 import sys
 from collections.abc import Callable
@@ -192,6 +193,57 @@ def test_a_source_of_padding_alone_stays_finite_and_trains() -> None:
     for name, parameter in module.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name
+
+
+def splits(length: int) -> list[list[int]]:
+    """Every way to cut this length into chunks."""
+    cuts = itertools.chain.from_iterable(itertools.combinations(range(1, length), n) for n in range(length))
+    return [torch.tensor([0, *cut, length]).diff().tolist() for cut in cuts]
+
+
+@pytest.mark.parametrize("masks", ["from ids", "given"])
+def test_cached_steps_equal_the_forward_pass_for_every_split(pre_norm: bool, masks: str) -> None:
+    """Padded sources, and padding anywhere in the target."""
+    module = model(pre_norm=pre_norm).double().eval()
+    target = torch.tensor([[2, 7, 0, 3, 0], [1, 8, 2, 8, 9]])
+    source_mask = target_mask = None
+    if masks == "given":
+        source_mask, target_mask = padding_mask(torch.tensor([2, 5]), S), padding_mask(torch.tensor([5, 3]), 5)
+    full = module(SOURCE, target, source_mask, target_mask)
+    assert len(splits(5)) == 16
+    for split in splits(5):
+        state = module.start(SOURCE, source_mask)
+        parts = [None] * len(split) if target_mask is None else target_mask.split(split, dim=3)
+        steps = [module.step(ids, state, part) for ids, part in zip(target.split(split, 1), parts, strict=True)]
+        torch.testing.assert_close(torch.cat(steps, dim=1), full, rtol=0, atol=1e-12, msg=f"split {split}")
+        assert state.length == 5
+
+
+def test_a_long_target_step_by_step(dtype: torch.dtype, equal: Callable[..., None]) -> None:
+    """Beyond the room of the first cache."""
+    module = model().to(dtype).eval()
+    target = torch.randint(1, 13, (B, 150))
+    with torch.inference_mode():
+        state = module.start(SOURCE)
+        steps = [module.step(ids, state) for ids in target.split([1] * 60 + [50] + [1] * 40, dim=1)]
+        equal(torch.cat(steps, dim=1), module(SOURCE, target))
+
+
+def test_one_source_mask_for_all_sequences_serves_each() -> None:
+    module, mask = model().eval(), padding_mask(torch.tensor([3]), S)
+    state = module.start(SOURCE, mask)
+    state.select(torch.tensor([1, 1, 0]))
+    expected = module(SOURCE[[1, 1, 0]], TARGET[[1, 1, 0]], mask)
+    torch.testing.assert_close(module.step(TARGET[[1, 1, 0]], state), expected)
+
+
+def test_two_states_of_one_model_do_not_mix() -> None:
+    module = model().double().eval()
+    first, second = module.start(SOURCE), module.start(SOURCE.flip(0))
+    for t in range(T):
+        one, two = (module.step(TARGET[:, t : t + 1], state) for state in (first, second))
+    torch.testing.assert_close(one, module(SOURCE, TARGET)[:, -1:], rtol=0, atol=1e-12)
+    torch.testing.assert_close(two, module(SOURCE.flip(0), TARGET)[:, -1:], rtol=0, atol=1e-12)
 
 
 def test_tied_model_shares_one_matrix() -> None:

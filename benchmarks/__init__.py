@@ -1,0 +1,18 @@
+"""Side by side with others: how fast `reference` is, as ratios to peers that were measured in the same run.
+
+Each module with a `main` is one benchmark and one command, `python -m benchmarks.training` for example; it writes
+`benchmarks/results/<name>.json` and `<name>.svg` and prints the same as a table.
+
+| module | what it measures |
+|---|---|
+| `training` | a training step of the full model, against peers and against its bare matrix products |
+| `forward` | the full model in evaluation, against peers |
+| `attention` | one multi-head attention block in evaluation, against `nn.MultiheadAttention` |
+| `decoding` | greedy and beam search on a cache, against HF Marian and against its bound |
+| `gpu` | training step and forward on a GPU in bfloat16, compiled, with the model FLOP utilisation |
+
+`measure` is the harness, `peers` builds the others in the same configuration, `products` is the bound.
+
+Absolute times belong to the machine. Ratios carry over better, since all contestants of a comparison take turns in one
+run: a neighbour's load then falls on all of them alike.
+"""

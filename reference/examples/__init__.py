@@ -1,0 +1,1 @@
+"""Whole programs on the reference: from data to a trained model that is used."""

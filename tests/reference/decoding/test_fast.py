@@ -1,0 +1,90 @@
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from reference import Transformer, padding_mask
+from reference.decoding import CachedTransformer, FastDecoder, beam_search, greedy_search
+from reference.decoding.fast import InputMajorLinear, thin_linear
+
+PADDING, END, START = 0, 1, 2
+OPTIONS = {
+    "post-norm": {},
+    "pre-norm": {"pre_norm": True},
+    "no bias": {"attention_bias": False},
+    "one layer": {"layers": 1},
+}
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
+def test_equals_its_readable_twin_at_every_step(
+    small: Callable[..., Transformer], source: Tensor, options: dict[str, object]
+) -> None:
+    model, target = small(**options), torch.randint(1, 13, (3, 70))
+    fast, readable = FastDecoder(model, source, 70), CachedTransformer(model, source)
+    for ids in target.unbind(1):
+        torch.testing.assert_close(fast(ids), readable(ids), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("padded", [True, False])
+def test_equals_its_readable_twin_with_beams(small: Callable[..., Transformer], source: Tensor, padded: bool) -> None:
+    model, source = small(), source if padded else source[:1]
+    fast = FastDecoder(model, source, 9, beams=4)
+    readable = CachedTransformer(model, source, beams=4)
+    for _ in range(9):
+        ids = torch.randint(1, 13, (4 * len(source),))
+        torch.testing.assert_close(fast(ids), readable(ids), rtol=0, atol=1e-12)
+        rows = (torch.randint(4, (len(source), 4)) + 4 * torch.arange(len(source))[:, None]).flatten()
+        fast.select(rows)
+        readable.select(rows)
+
+
+def test_a_given_mask_and_a_tied_model() -> None:
+    model = Transformer(13, 13, width=12, heads=3, inner_width=7, layers=2, tied=True).double().eval()
+    source, mask = torch.randint(1, 13, (2, 5)), padding_mask(torch.tensor([5, 2]), 5)
+    fast, readable = FastDecoder(model, source, 2, source_mask=mask), CachedTransformer(model, source, mask)
+    for ids in (torch.tensor([3, 4]), torch.tensor([5, 6])):
+        torch.testing.assert_close(fast(ids), readable(ids), rtol=0, atol=1e-12)
+
+
+def test_searches_find_the_same(small: Callable[..., Transformer], source: Tensor) -> None:
+    model, start = small(), torch.full((3,), START)
+    ids = {"end_id": END, "padding_id": PADDING, "max_length": 15}
+    scorers = FastDecoder(model, source, 15), CachedTransformer(model, source)
+    assert torch.equal(*(greedy_search(scorer, start, **ids) for scorer in scorers))
+    scorers = FastDecoder(model, source, 15, beams=3), CachedTransformer(model, source, beams=3)
+    fast, readable = (beam_search(scorer, start, beams=3, best=3, **ids) for scorer in scorers)
+    assert torch.equal(fast.ids, readable.ids)
+    torch.testing.assert_close(fast.scores, readable.scores)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_thin_products_equal_linear(bias: bool) -> None:
+    first, second, x = (
+        nn.Linear(5, 7, bias=bias).double(),
+        nn.Linear(5, 3, bias=bias).double(),
+        torch.randn(4, 5).double(),
+    )
+    expected = torch.cat([first(x), second(x)], dim=1)
+    torch.testing.assert_close(InputMajorLinear(first, second)(x), expected, rtol=0, atol=1e-12)
+    torch.testing.assert_close(thin_linear(x, first.weight, first.bias), first(x), rtol=0, atol=1e-12)
+
+
+def test_bad_arguments(small: Callable[..., Transformer], source: Tensor) -> None:
+    with pytest.raises(ValueError, match="max_length must be at least 1, got 0"):
+        FastDecoder(small(), source, 0)
+    with pytest.raises(ValueError, match="beams must be at least 1, got 0"):
+        FastDecoder(small(), source, 1, beams=0)
+    with pytest.raises(ValueError, match="model is in training"):
+        FastDecoder(small().train(), source, 1)
+    with pytest.raises(ValueError, match="first ids hold the padding id 0, which the model masks: start with another"):
+        FastDecoder(small(), source, 1)(torch.tensor([2, 0, 2]))
+    relative = small()
+    relative.decoder.layers[1].self_attention.position = lambda queries, keys: (queries, keys, None)
+    with pytest.raises(ValueError, match="model has relative positions, which this path leaves out"):
+        FastDecoder(relative, source, 1)
+    fast = FastDecoder(small(), source, 1)
+    fast(torch.tensor([2, 2, 2]))
+    with pytest.raises(ValueError, match="max_length is 1, and so many ids have been given"):
+        fast(torch.tensor([2, 2, 2]))

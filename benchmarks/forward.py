@@ -1,7 +1,8 @@
 """The full model in evaluation, float32, without gradients, all target positions at once, against peers.
 
-Sizes and ids as in `benchmarks.training`. `nn.Transformer` packs the sentences there and so skips the padded tokens of the
-source; the others compute them. The bare matrix products are those of all tokens.
+Sizes and ids as in `benchmarks.training`. `nn.Transformer` packs the sentences there and so skips the padded tokens of
+the whole encoder; ours skips them in its feed-forward networks; the others compute them. The bare matrix products are
+those of all tokens.
 """
 
 import torch

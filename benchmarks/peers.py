@@ -1,6 +1,6 @@
-"""The same model by others: embeddings times sqrt(D), sinusoids, N + N post-LN layers, ReLU, an untied output projection.
+"""The same model by others: embeddings times sqrt(D), sinusoids, N + N post-LN layers, ReLU, an output projection.
 
-Every builder gives a module `(source ids, target ids) -> logits` whose padding id is 0. Random weights throughout.
+Every builder gives a module `(source ids, target ids) -> logits` whose padding id is 0. Weights are random, and untied.
 
 What "dropout 0.1" means differs, so each row of a result says which it is:
 
@@ -13,14 +13,15 @@ What "dropout 0.1" means differs, so each row of a result says which it is:
 | x-transformers | attention weights, inside the feed-forward network, sums of embeddings and positions |
 | x-transformers, our dropouts | as the paper |
 
-`nn.Transformer` has a norm more at the end of each stack, x-transformers no biases in its attention: they have no
-switch for that, and it is below a hundredth of a step.
+What has no switch stays: `nn.Transformer` has one more norm at the end of each stack; x-transformers has no biases in
+its attention and does not multiply its embeddings.
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -57,7 +58,7 @@ TINY = Size("tiny", 16, 2, 1, 32, vocabulary=50, batch=2, length=8)
 
 
 def ids(size: Size) -> tuple[Tensor, Tensor]:
-    """Source and target ids, as they come from a batch of sentences: a quarter of the source is padding, at its ends."""
+    """Source and target ids like those of a batch of sentences: a quarter of the source is padding, at their ends."""
     generator = torch.Generator().manual_seed(0)
     shape = size.batch, size.length
     source, target = (torch.randint(1, size.vocabulary, shape, generator=generator) for _ in range(2))
@@ -113,7 +114,10 @@ class Marian(nn.Module):
         from transformers import MarianConfig, MarianMTModel
 
         side = {"layers": size.layers, "ffn_dim": size.inner, "attention_heads": size.heads}
-        sides = {f"{name}_{key}": value for name in ("encoder", "decoder") for key, value in side.items()}
+        sides: dict[str, Any] = {
+            f"{name}_{key}": value for name in ("encoder", "decoder") for key, value in side.items()
+        }
+        sides["attn_implementation"] = "sdpa"
         config = MarianConfig(
             vocab_size=size.vocabulary,
             decoder_vocab_size=size.vocabulary,
@@ -128,7 +132,6 @@ class Marian(nn.Module):
             eos_token_id=1,
             forced_eos_token_id=None,
             decoder_start_token_id=1,
-            attn_implementation="sdpa",
             **sides,
         )
         self.model = MarianMTModel(config)
@@ -145,7 +148,7 @@ class XTransformers(nn.Module):
 
     def __init__(self, size: Size, *, inner_dropouts: bool = True) -> None:
         super().__init__()
-        from x_transformers import XTransformer
+        from x_transformers import XTransformer  # type: ignore[import-untyped]
 
         inside, outside = (size.dropout, 0.0) if inner_dropouts else (0.0, size.dropout)
         side = {

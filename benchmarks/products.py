@@ -1,7 +1,8 @@
 """The bound: the matrix products of the full model in its shapes, and nothing else.
 
-No bias, softmax, norm, dropout, mask or activation, no autograd; results are thrown away. Each projection has a weight of
-its own, so the weights come from memory as they do in a model. Attention counts in full, causal or not.
+No bias, softmax, norm, dropout, mask or activation, no autograd; results are thrown away. Each projection has a weight
+of its own, so the weights come from memory as they do in a model. Attention counts in full, causal or not, and padded
+tokens count like others.
 """
 
 import torch

@@ -59,12 +59,18 @@ def attention_with_weights(
     The weights are those before dropout: each row sums to 1, or is 0 if it has no key. In half precision the scores are
     computed in float32, as the fused kernels do, so that they do not overflow. Errors as in `attention`.
     """
-    precise = torch.promote_types(query.dtype, torch.float32)
-    scores = query.to(precise) @ key.to(precise).transpose(-2, -1) / math.sqrt(query.shape[-1])
-    if bias is not None:
-        scores = scores + bias
+    scores = attention_scores(query, key, bias)
     weights = masked_softmax(scores, mask).to(value.dtype)
     return drop(weights, dropout) @ value, weights
+
+
+def attention_scores(
+    query: Float[Tensor, "*B T d"], key: Float[Tensor, "*B S d"], bias: Bias | None = None
+) -> Float[Tensor, "*B T S"]:
+    """Compute `Q K^T / sqrt(d) + bias`, in float32 at least."""
+    precise = torch.promote_types(query.dtype, torch.float32)
+    scores = query.to(precise) @ key.to(precise).transpose(-2, -1) / math.sqrt(query.shape[-1])
+    return scores if bias is None else scores + bias
 
 
 def masked_softmax(scores: Float[Tensor, "*B T S"], mask: Mask | None = None) -> Float[Tensor, "*B T S"]:

@@ -23,6 +23,9 @@ READABLE_TWINS = {
         old="return nn.functional.layer_norm(x, self.gain.shape, self.gain, self.bias, self.eps)",
         new="return self.stepwise(x)",
     ),
+    "transformer": Edit(
+        old="self.encode(source, source_mask, skip_padding=True)", new="self.encode(source, source_mask)"
+    ),
 }
 """Where a fast path stands beside a readable one, defects are planted in the latter, and a mutant runs that alone."""
 

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from reference.attention import masked_softmax
+from reference.attention import attention_scores, masked_softmax
 from reference.dropout import dropout as drop
 from reference.masks import Mask
 from reference.multi_head_attention import MultiHeadAttention
@@ -121,8 +121,7 @@ class RelativeMultiHeadAttention(MultiHeadAttention):
         self, query: Tensor, keys: Tensor, values: Tensor, mask: Mask | None
     ) -> tuple[Tensor, Tensor]:
         queries, keys, bias = self.position(self._split(self.query(query)), keys)
-        precise = torch.promote_types(queries.dtype, torch.float32)
-        scores = queries.to(precise) @ keys.to(precise).mT / math.sqrt(queries.shape[-1]) + bias
+        scores = attention_scores(queries, keys, bias)
         weights = masked_softmax(scores, mask).to(values.dtype)
         kept = drop(weights, self._active_dropout)
         rows = clipped_rows(query.shape[1], keys.shape[-2], self.distance, device=keys.device)

@@ -135,6 +135,14 @@ def test_the_command_line_sets_the_threads(tmp_path: Path) -> None:
         torch.set_num_threads(before)
 
 
+@pytest.mark.parametrize("given", [(), ("tiny",), ("tiny", "slow")])
+def test_switches_are_those_given(given: tuple[str, ...]) -> None:
+    threads = ["--threads", str(torch.get_num_threads())]
+    arguments = [*threads, *(f"--{flag}" for flag in given)]
+    settings = start("What.", rounds=5, flags={"tiny": "Small.", "slow": "Long."}, arguments=arguments)
+    assert settings.flags == frozenset(given)
+
+
 def fill(mebibytes: int) -> Callable[[], object]:
     return partial(torch.ones, mebibytes * 2**18)
 

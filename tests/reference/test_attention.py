@@ -1,4 +1,5 @@
 import math
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -78,7 +79,7 @@ def test_where_every_row_has_a_key_the_shortcut_equals_the_rest(monkeypatch: pyt
     mask = keyless_mask()[[0, 2, 0, 2]]
     results = []
     for may_steer in (True, False):
-        monkeypatch.setattr("reference.attention.may_steer", lambda _, answer=may_steer: answer)
+        monkeypatch.setattr(sys.modules["reference.attention"], "may_steer", lambda _, answer=may_steer: answer)
         output = attention(query, key, value, mask)
         results.append((output, *torch.autograd.grad(output.pow(3).sum(), (query, key, value))))
     for shortcut, rest in zip(*results, strict=True):

@@ -47,6 +47,11 @@ def test_the_gradient_goes_through_the_same_elements(drop: Drop) -> None:
     torch.testing.assert_close(y, x * x.grad)
 
 
+def test_probabilities_that_16_bits_cannot_tell_from_0_and_1(drop: Drop) -> None:
+    assert drop(torch.ones(50), 1e-9).tolist() == pytest.approx([1.0] * 50)
+    assert drop(torch.ones(50), 1 - 1e-9).tolist() == [0.0] * 50
+
+
 @pytest.mark.parametrize("size", [0, 1, 2, 3, 5, 1001])
 def test_any_number_of_elements(drop: Drop, size: int) -> None:
     assert drop(torch.ones(size), 0.5).shape == (size,)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reference import causal_mask, combine_masks, hard_mask, padding_mask, padding_mask_from_ids, soft_mask
-from reference.masks import require_mask
+from reference.masks import may_steer, require_mask
 
 quick = settings(max_examples=25, deadline=None, database=None, derandomize=True)
 SCORES = (2, 3, 4, 5)  # B, H, T, S
@@ -154,3 +154,10 @@ def test_soft_and_hard_mask_refuse_a_float_mask() -> None:
         hard_mask(torch.zeros(2, 2), torch.ones(2, 2))
     with pytest.raises(ValueError, match="must be boolean"):
         soft_mask(torch.zeros(2, 2), torch.ones(2, 2), 1.0)
+
+
+def test_only_values_at_hand_may_steer(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert may_steer(causal_mask(2))
+    assert not may_steer(causal_mask(2, device=torch.device("meta")))
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    assert not may_steer(causal_mask(2))

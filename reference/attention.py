@@ -29,6 +29,7 @@ def attention(
     for any other. `dropout` acts on the weights at every call, so a module passes 0 in evaluation. A row with no key
     gives exactly 0 and zero gradient.
     """
+    require_fitting(query, key, value)
     if mask is None:
         return nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=bias, dropout_p=dropout)
     require_mask(mask, (*query.shape[:-1], key.shape[-2]))
@@ -59,9 +60,21 @@ def attention_with_weights(
     The weights are those before dropout: each row sums to 1, or is 0 if it has no key. In half precision the scores are
     computed in float32, as the fused kernels do, so that they do not overflow. Errors as in `attention`.
     """
+    require_fitting(query, key, value)
     scores = attention_scores(query, key, bias)
     weights = masked_softmax(scores, mask).to(value.dtype)
     return drop(weights, dropout) @ value, weights
+
+
+def require_fitting(query: Tensor, key: Tensor, value: Tensor) -> None:
+    """Raise `ValueError` unless the shapes are `(..., T, d)`, `(..., S, d)` and `(..., S, v)`.
+
+    Kernels do not all refuse others: one reads values that are not there, another broadcasts one sequence to many.
+    """
+    fit = query.ndim == key.ndim == value.ndim >= 2 and key.shape[:-1] == value.shape[:-1]
+    if not fit or query.shape[:-2] != key.shape[:-2] or query.shape[-1] != key.shape[-1]:
+        shapes = f"query {tuple(query.shape)}, key {tuple(key.shape)}, value {tuple(value.shape)}"
+        raise ValueError(f"query (..., T, d), key (..., S, d) and value (..., S, v) are wanted, got {shapes}")
 
 
 def attention_scores(

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from reference.masks import may_steer
 from reference.validation import require_at_least
 
 
@@ -25,7 +26,10 @@ class TokenEmbedding(nn.Module):
         nn.init.normal_(self.weight, std=1 / self.scale)
 
     def forward(self, ids: Int[Tensor, "*B T"]) -> Float[Tensor, "*B T D"]:
-        """Look up each id; an id outside the vocabulary raises `IndexError`."""
+        """Look up each id. `ValueError` for an id outside the vocabulary, where it can be seen: see `may_steer`."""
+        vocabulary = len(self.weight)
+        if may_steer(ids) and ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < vocabulary:
+            raise ValueError(f"ids must lie within 0..{vocabulary - 1}, got {int(ids.min())}..{int(ids.max())}")
         return self.scale * nn.functional.embedding(ids, self.weight)
 
 

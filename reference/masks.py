@@ -72,7 +72,12 @@ def padding_mask(lengths: Shaped[Tensor, " B"], max_length: int) -> Bool[Tensor,
 
 
 def padding_mask_from_ids(ids: Int[Tensor, "B S"], padding_id: int) -> Bool[Tensor, "B 1 1 S"]:
-    """Let everybody attend each position whose id is not `padding_id`, wherever the padding stands."""
+    """Let everybody attend each position whose id is not `padding_id`, wherever the padding stands.
+
+    `ValueError` for ids that are not of shape `(B, S)`.
+    """
+    if ids.ndim != 2:
+        raise ValueError(f"ids must have the shape (B, S), got {tuple(ids.shape)}")
     return (ids != padding_id)[:, None, None, :]
 
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from reference.attention import attention, attention_with_weights
 from reference.masks import Mask
-from reference.validation import require_at_least, require_probability
+from reference.validation import require_at_least, require_probability, require_sequences
 
 
 class MultiHeadAttention(nn.Module):
@@ -63,6 +63,7 @@ class MultiHeadAttention(nn.Module):
         self, key: Float[Tensor, "B S D"], value: Float[Tensor, "B S D"]
     ) -> tuple[Float[Tensor, "B H S d"], Float[Tensor, "B H S d"]]:
         """Make the keys and values of all heads; a decoder keeps them from step to step."""
+        require_sequences(self.width, key=key, value=value)
         return self._split(self.key(key)), self._split(self.value(value))
 
     def attend(
@@ -96,6 +97,7 @@ class MultiHeadAttention(nn.Module):
         return self.dropout if self.training else 0.0
 
     def _placed(self, query: Tensor, keys: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        require_sequences(self.width, query=query)
         queries = self._split(self.query(query))
         return (queries, keys, None) if self.position is None else self.position(queries, keys)
 

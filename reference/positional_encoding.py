@@ -5,7 +5,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from reference.dropout import Dropout
-from reference.validation import require_at_least
+from reference.validation import require_at_least, require_sequences
 
 
 def sinusoids_at(positions: Shaped[Tensor, "*P"], width: int) -> Float[Tensor, "*P D"]:
@@ -44,8 +44,12 @@ class PositionalEncoding(nn.Module):
         self.table = sinusoids(length, width)
 
     def forward(self, x: Float[Tensor, "B T D"], start: int = 0) -> Float[Tensor, "B T D"]:
-        """Add T rows, from row `start` on: a decoder that goes on after `start` positions. `ValueError` below 0."""
+        """Add T rows, from row `start` on: a decoder that goes on after `start` positions.
+
+        `ValueError` for a start below 0, and for another shape.
+        """
         require_at_least(0, start=start)
+        require_sequences(self.width, x=x)
         end, rows = start + x.shape[1], self.table.shape[0]
         fits = end <= rows
         if not fits or x.dtype != self.table.dtype or x.device != self.table.device:

@@ -1,6 +1,8 @@
-"""The two checks that many constructors share."""
+"""The checks that many constructors and calls share."""
 
 from typing import TypeAlias
+
+from torch import Tensor
 
 Number: TypeAlias = float | int  # both named, because run-time type checkers do not take an int for a float
 
@@ -17,3 +19,10 @@ def require_probability(**values: Number) -> None:
     for name, value in values.items():
         if not 0 <= value <= 1:
             raise ValueError(f"{name} must be a probability between 0 and 1, got {value}")
+
+
+def require_sequences(width: int, **values: Tensor) -> None:
+    """Raise `ValueError` for the first tensor that is not of shape `(B, T, width)`."""
+    for name, x in values.items():
+        if x.ndim != 3 or x.shape[-1] != width:
+            raise ValueError(f"{name} must have the shape (B, T, {width}), got {tuple(x.shape)}")

@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from reference.dropout import Dropout
-from reference.validation import require_at_least
+from reference.validation import require_at_least, require_sequences
 
 
 class LearnedPositionalEncoding(nn.Module):
@@ -29,6 +29,7 @@ class LearnedPositionalEncoding(nn.Module):
         `ValueError` for a negative start and for a sequence that ends beyond the table.
         """
         require_at_least(0, start=start)
+        require_sequences(self.table.shape[1], x=x)
         end, rows = start + x.shape[1], self.table.shape[0]
         if end > rows:
             raise ValueError(f"a sequence of length {end} goes beyond the learned table, which has length {rows}")

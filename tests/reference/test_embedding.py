@@ -1,5 +1,6 @@
 import copy
 import math
+import re
 
 import pytest
 import torch
@@ -19,9 +20,9 @@ def test_starts_with_unit_variance_after_the_scale() -> None:
 
 
 def test_an_id_outside_the_vocabulary_is_an_error() -> None:
-    for ids in (torch.tensor([7]), torch.tensor([-1])):
-        with pytest.raises(IndexError):
-            TokenEmbedding(7, 3)(ids)
+    for ids, given in (([2, 7], "2..7"), ([-1, 3], "-1..3")):
+        with pytest.raises(ValueError, match=re.escape(f"ids must lie within 0..6, got {given}")):
+            TokenEmbedding(7, 3)(torch.tensor(ids))
 
 
 def test_tied_linear_is_the_transposed_embedding_and_shares_its_gradient() -> None:

@@ -71,5 +71,5 @@ def test_bad_arguments(table: type, change: dict[str, int], message: str) -> Non
 
 
 def test_a_start_outside_the_vocabulary_is_refused(small: Callable[..., Transformer], source: Tensor) -> None:
-    with pytest.raises(IndexError):
+    with pytest.raises(ValueError, match=r"ids must lie within 0\.\.12, got 13\.\.13"):
         greedy_search(CachedTransformer(small(), source), torch.full((3,), 13), **IDS, max_length=2)

@@ -9,7 +9,8 @@ Each module with a `main` is one benchmark and one command, `python -m benchmark
 | `forward` | the full model in evaluation, against peers |
 | `attention` | one multi-head attention block in evaluation, against `nn.MultiheadAttention` |
 | `decoding` | greedy and beam search on a cache, against HF Marian and against its bound |
-| `gpu` | training step and forward on a GPU in bfloat16, compiled, with the model FLOP utilisation |
+| `dates` | what the reference learns of human dates, and what the first document's class does |
+| `gpu` | training step, forward and decoding on a GPU in bfloat16, with the model FLOP utilisation |
 
 `measure` is the harness, `peers` builds the others in the same configuration, `products` is the bound.
 

@@ -73,7 +73,7 @@ def translated_step_by_step(model: nn.Module, source: Tensor) -> Tensor:
 
 def main() -> None:
     """Train both, draw both."""
-    settings = start(__doc__, rounds=14)
+    settings = start(__doc__, rounds=10)
     dates, curves = Dates.split(), dict[str, Curve]()
     for name, build, translate in (
         ("reference", dates_model, translated),

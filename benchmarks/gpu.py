@@ -1,15 +1,14 @@
 """The full model on a GPU in bfloat16, against peers and against the measured matrix-product peak.
 
-A training step (forward, cross-entropy in float32, backward; dropout 0.1) and a forward pass in evaluation; each
-contestant is compiled by `torch.compile` as a whole, its loss included, and for comparison also run as it is. Width 512
-and 1024, 64 sentences of 256 tokens, a quarter of the source padded, and 128 sentences. Weights are bfloat16, or float32
-under autocast; each title says which. Float32 products do not use TF32. Attention is `scaled_dot_product_attention`
-for all: which fused kernel that takes is up to torch and the mask.
+A training step (forward, cross-entropy in float32, backward; dropout 0.1) and a forward pass in evaluation; as it is,
+and compiled by `torch.compile` as a whole, the loss included. Width 512 and 1024, 64 sentences of 256 tokens, a quarter
+of the source padded. Weights are bfloat16, or float32 under autocast; each title says which. Float32 products do not
+use TF32. Attention is `scaled_dot_product_attention` for all; which fused kernel it takes is up to torch and the mask.
 
 The peak is that of a bfloat16 product of 8192 x 8192 matrices in the same run. A row says how long the model's products
-would take at that peak (three times the forward ones for a training step, all tokens, attention in full): our speed
-relative to it is the model FLOP utilisation. Compilation takes most of the time; what does not begin within four minutes
-is left out, and a line says so.
+would take at that peak (three times the forward ones for a training step; all tokens, attention in full): our speed
+relative to it is the model FLOP utilisation. Decoding comes first, see `benchmarks.gpu_decoding`. Compilation takes
+most of the time: what does not begin within four minutes is left out, and a line says so.
 """
 
 import sys
@@ -20,7 +19,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from benchmarks import peers, products
+from benchmarks import gpu_decoding, peers, products
 from benchmarks.measure import Comparison, Goal, Run, Settings, compare, publish, start, timed
 from benchmarks.peers import MARIAN, OURS, TINY, TORCH, X_TRANSFORMERS, Size
 
@@ -66,14 +65,14 @@ class Device:
 
 
 WIDE = Size("width 1024, batch 64", 1024, 16, 6, 4096, batch=64, length=256)
+NARROW = Size("width 512, batch 64", 512, 8, 6, 2048, batch=64, length=256)
 PARTS = (
-    Part(WIDE),
-    Part(replace(WIDE, name="width 1024, batch 128", batch=128)),
     Part(WIDE, compiled=False),
-    Part(WIDE, autocast=True),
+    Part(WIDE, compiled=False, autocast=True),
     Part(WIDE, training=False, compiled=False),
-    Part(WIDE, training=False),
-    Part(Size("width 512, batch 64", 512, 8, 6, 2048, batch=64, length=256)),
+    Part(NARROW, compiled=False),
+    Part(WIDE),
+    Part(NARROW),
 )
 
 
@@ -111,12 +110,12 @@ def peak(device: Device, side: int) -> float:
 
 def measured(
     part: Part, names: Sequence[str], device: Device, rounds: int, per_second: float
-) -> tuple[Comparison, dict]:
+) -> tuple[Comparison, dict[str, int]]:
     """The comparison, and each contestant's peak memory in MiB (parameters, gradients and all else)."""
+    torch.compiler.reset()  # what an earlier comparison compiled would count towards the limit of recompilations
     contestants: dict[str, Run] = {}
-    memory = {}
+    memory: dict[str, int] = {}
     for name in names:
-        torch.compiler.reset()
         before = device.allocated()
         if device.name == "cuda":
             torch.cuda.reset_peak_memory_stats()
@@ -141,12 +140,13 @@ def measured(
     return Comparison(part.title, compared.unit, {**compared.measurements, **bound}, goals), memory
 
 
-def measure_all(parts: Sequence[Part], device: Device, settings: Settings, side: int) -> None:
+def measure_all(parts: Sequence[Part], decoded: Sequence[Size], device: Device, settings: Settings, side: int) -> None:
     """Every part that begins in time; what was measured is written also if a later part fails."""
     begin = time.monotonic()
     names = peers.present((OURS, TORCH, MARIAN, X_TRANSFORMERS))
     per_second = peak(device, side)
-    comparisons, memory = [], {}
+    comparisons = gpu_decoding.decoding(decoded, device.name, device.settle, min(settings.rounds, 3))
+    memory: dict[str, dict[str, int]] = {}
     try:
         for part in parts:
             if time.monotonic() - begin > BUDGET_SECONDS:
@@ -170,11 +170,12 @@ def main() -> None:
     """Measure, print and write; status 2 without a GPU."""
     settings = start(__doc__, rounds=10, flags={"tiny": "a tiny model on the CPU, which only shows that it runs"})
     if "tiny" in settings.flags:
-        parts = [replace(part, size=replace(TINY, name=part.size.name)) for part in PARTS]
-        measure_all(parts, Device("cpu", "eager"), settings, 64)
+        parts = [replace(part, size=replace(TINY, name=f"tiny in place of {part.size.name}")) for part in PARTS]
+        decoded = [replace(TINY, name=f"tiny in place of {size.name}") for size in gpu_decoding.SIZES]
+        measure_all(parts, decoded, Device("cpu", "eager"), settings, 64)
     elif torch.cuda.is_available():
         torch.backends.cuda.matmul.allow_tf32 = False
-        measure_all(PARTS, Device("cuda", "inductor"), settings, 8192)
+        measure_all(PARTS, gpu_decoding.SIZES, Device("cuda", "inductor"), settings, 8192)
     else:
         print("no GPU here: nothing measured (--tiny runs a tiny model on the CPU)")
         sys.exit(2)

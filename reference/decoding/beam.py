@@ -5,13 +5,14 @@ from typing import TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from reference.decoding.bounds import length_limits, require_in_vocabulary
 from reference.decoding.scorer import NextIdScorer
 from reference.validation import Number, require_at_least
 
 Length = TypeVar("Length", float, Tensor)
+GROUP = 128
 
 
 def length_penalty(length: Length, alpha: Number) -> Length:
@@ -123,7 +124,22 @@ class Beam:
 
 
 def first_best(candidates: Float[Tensor, "B C"], count: int) -> tuple[Float[Tensor, "B K"], Int[Tensor, "B K"]]:
-    """Find the `count` greatest of each row and their places; of equals the first, which `topk` does not promise."""
+    """Find the `count` greatest of each row and their places; of equals the first, which `topk` does not promise.
+
+    They lie within the `count` groups of neighbours whose greatest are the greatest, so only these are searched.
+    """
+    width = candidates.shape[1]
+    if width <= GROUP * count:
+        return one_by_one(candidates, count)
+    groups = nn.functional.pad(candidates, (0, -width % GROUP), value=-torch.inf).unflatten(1, (-1, GROUP))
+    order = groups.amax(dim=2).sort(dim=1, descending=True, stable=True).indices
+    chosen = order[:, :count].sort(dim=1).values
+    values, places = one_by_one(groups.gather(1, chosen.unsqueeze(2).expand(-1, -1, GROUP)).flatten(1), count)
+    return values, GROUP * chosen.gather(1, places // GROUP) + places % GROUP
+
+
+def one_by_one(candidates: Float[Tensor, "B C"], count: int) -> tuple[Float[Tensor, "B K"], Int[Tensor, "B K"]]:
+    """Do so by searching all of them `count` times; where only -inf is left, the place is 0."""
     left, found = candidates.clone(), list[tuple[Tensor, Tensor]]()
     for _ in range(count):
         value, place = left.max(dim=1)

@@ -1,19 +1,21 @@
 """The fast twin of `CachedTransformer`: the same logits, with fewer and better laid out operations a step.
 
 A step of decoding multiplies every weight with a handful of rows. What counts then is how fast the weights are read,
-and how many operations there are. So queries, keys and values of self-attention are one product; matrices lie in the
-order in which such thin products read them fastest; caches have their final size at the start; masks are made once,
-and not at all without padding; and the memory is kept once for all beams of a sequence, whose queries attend it
-together, since attention asks no query for its row.
+and how many operations there are. So each product takes the form that is fastest for its shape; caches have their final
+size at the start; masks are made once; and all beams of a sequence attend together, so that a search never moves keys
+and values, see `Ancestry`.
 """
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from reference.decoder import DecoderLayer
+from reference.decoding.beams import Ancestry, HeadCache
+from reference.decoding.few_rows import FewRowsLinear
 from reference.decoding.scorer import require_evaluation
 from reference.masks import Mask, padding_mask_from_ids
 from reference.residual import ResidualSublayer
@@ -21,12 +23,38 @@ from reference.transformer import Transformer
 from reference.validation import require_at_least
 
 
+class FastTransformer:
+    """A model made ready for steps of few rows, once; it gives a scorer for each batch of sources.
+
+    It reads the model's own weights and copies only some narrow ones, see `FewRowsLinear`: if the weights change, make
+    another one.
+    """
+
+    def __init__(self, model: Transformer) -> None:
+        """`ValueError` for a model in training, and for what only `CachedTransformer` serves.
+
+        That is relative positions, and maps that are no plain `nn.Linear`: LoRA, quantised or pruned ones.
+        """
+        require_evaluation(model)
+        require_absolute_positions(model)
+        require_plain_linears(model)
+        self.model = model
+        self.layers = [FastDecoderLayer(layer) for layer in model.decoder.stack]
+        self.output = FewRowsLinear(model.output)
+
+    def scorer(
+        self, source: Int[Tensor, "B S"], max_length: int, *, source_mask: Mask | None = None, beams: int = 1
+    ) -> "FastDecoder":
+        """Read the source and score `beams` hypotheses of each; see `FastDecoder`."""
+        return FastDecoder(self, source, max_length, source_mask=source_mask, beams=beams)
+
+
 class FastDecoder:
-    """Scores the next id of `beams` hypotheses a source; see `NextIdScorer`. It holds copies of some of the weights."""
+    """Score the next id of `beams` hypotheses a source; see `NextIdScorer`."""
 
     def __init__(
         self,
-        model: Transformer,
+        fast: FastTransformer,
         source: Int[Tensor, "B S"],
         max_length: int,
         *,
@@ -35,19 +63,21 @@ class FastDecoder:
     ) -> None:
         """Encode the source; `max_length` is the most ids that will be asked for.
 
-        `ValueError` for a model in training, for relative positions, and for a length or beams below 1.
+        `ValueError` for a model in training, and for a length or beams below 1.
         """
+        model = fast.model
         require_at_least(1, max_length=max_length, beams=beams)
         require_evaluation(model)
         with torch.inference_mode():
             mask = padding_mask_from_ids(source, model.padding_id) if source_mask is None else source_mask
-            memory = model.encode(source, mask)
-            rows = beams * len(source)
-            self._layers = [FastDecoderLayer(layer, memory, mask, rows, max_length) for layer in model.decoder.stack]
-            zeros = memory.new_zeros(1, max_length, memory.shape[-1])
-            self._positions = model.positional_encoding(zeros)[0]
-            self._output = InputMajorLinear(model.output)
-        self._model = model
+            memory = model.encode(source, mask, skip_padding=True)  # the same mask hides what is left out
+            self._caches = [layer.start(memory, mask, beams, max_length) for layer in fast.layers]
+            heads = self._caches[0].past.heads
+            room = memory.new_empty(len(source), beams, max_length, beams)
+            self._ancestry = Ancestry(room, heads) if beams > 1 else None
+            self._no_bias = memory.new_zeros(1, 1, 1)
+            self._positions = model.positional_encoding(memory.new_zeros(1, max_length, memory.shape[-1]))[0].unbind()
+        self._fast = fast
         self._length = 0
 
     @torch.inference_mode()
@@ -56,7 +86,7 @@ class FastDecoder:
 
         `ValueError` beyond `max_length`, and where the search starts with padding, which the readable twin would mask.
         """
-        model, position = self._model, self._length
+        model, position = self._fast.model, self._length
         if position == len(self._positions):
             raise ValueError(f"max_length is {position}, and so many ids have been given")
         if position == 0 and bool((ids == model.padding_id).any()):
@@ -66,97 +96,121 @@ class FastDecoder:
         embedding = model.target_embedding
         x = nn.functional.embedding(ids, embedding.weight)
         x = torch.add(self._positions[position], x, alpha=embedding.scale)
-        for layer in self._layers:
-            x = layer(x, position)
+        bias = self._no_bias if self._ancestry is None else self._ancestry.grown(position)
+        for layer, cache in zip(self._fast.layers, self._caches, strict=True):
+            x = layer.step(x, cache, position, bias)
         self._length += 1
-        return self._output(model.decoder.norm(x))
+        return self._fast.output(model.decoder.norm(x)).contiguous()
 
     @torch.inference_mode()
     def select(self, rows: Int[Tensor, " N"]) -> None:
-        """Go on with these hypotheses, each in a row of its own source."""
-        for layer in self._layers:
-            layer.select(rows, self._length)
+        """Go on with these hypotheses, each in a row of its own source: with one beam, that is its own row."""
+        if self._ancestry is not None:
+            self._ancestry.select(rows, self._length)
+
+
+@dataclass
+class FastLayerCache:
+    """What `FastDecoderLayer` keeps between two steps; the bias is 0, or -inf where the source is padding."""
+
+    past: HeadCache
+    memory: HeadCache
+    memory_bias: Float[Tensor, "..."]
 
 
 class FastDecoderLayer:
-    """One `DecoderLayer` and its caches, for one position at a time."""
+    """One `DecoderLayer`, for one position at a time."""
 
-    def __init__(
-        self, layer: DecoderLayer, memory: Float[Tensor, "B S D"], mask: Mask, rows: int, max_length: int
-    ) -> None:
-        """Project the memory and make room for `max_length` positions of `rows` hypotheses."""
-        own, cross = layer.self_attention, layer.cross_attention
-        if own.position is not None or cross.position is not None:
-            raise ValueError("model has relative positions, which this path leaves out: use CachedTransformer")
+    def __init__(self, layer: DecoderLayer) -> None:
+        """Lay out the weights."""
+        own, cross, feed_forward = layer.self_attention, layer.cross_attention, layer.feed_forward
         self._layer = layer
-        self._project_own = InputMajorLinear(own.query, own.key, own.value)
-        self._output_own = InputMajorLinear(own.output)
-        self._query_memory = InputMajorLinear(cross.query)
-        self._output_memory = InputMajorLinear(cross.output)
-        self._past = memory.new_empty(rows, 2, own.heads, max_length, own.width // own.heads)
-        keys, values = cross.project(memory, memory)
+        self._around_own = FastResidual(layer.around_self_attention)
+        self._around_memory = FastResidual(layer.around_cross_attention)
+        self._around_feed_forward = FastResidual(layer.around_feed_forward)
+        self._project_own = FewRowsLinear(own.query, own.key, own.value)
+        self._output_own = FewRowsLinear(own.output)
+        self._query_memory = FewRowsLinear(cross.query)
+        self._output_memory = FewRowsLinear(cross.output)
+        self._inner = FewRowsLinear(feed_forward.inner)
+        self._outer = FewRowsLinear(feed_forward.outer)
+        self._activation = feed_forward.activation
+
+    def start(self, memory: Float[Tensor, "B S D"], mask: Mask, beams: int, max_length: int) -> FastLayerCache:
+        """Project the memory and make room for `max_length` positions."""
+        batch, heads, width = len(memory), self._layer.self_attention.heads, self._layer.self_attention.width
+        room = batch, heads, max_length, beams, width // heads
+        past = HeadCache(memory.new_empty(room), memory.new_empty(room))
+        keys, values = self._layer.cross_attention.project(memory, memory)
         keyless = ~mask.any(dim=-1, keepdim=True)
-        self._memory_keys = keys.contiguous()
-        self._memory_values = values.masked_fill(keyless, 0.0).contiguous()  # whoever may attend nothing gets nothing
-        padded = not bool(mask.all())
-        self._memory_bias = keys.new_zeros(()).masked_fill(~(mask | keyless), float("-inf")) if padded else None
+        bias = memory.new_zeros(()).masked_fill(~(mask | keyless), -torch.inf).expand(*keys.shape[:2], 1, -1)
+        keys = keys.transpose(2, 3).contiguous().transpose(2, 3)  # so a product with a few queries reads them fastest
+        values = values.contiguous().masked_fill_(keyless, 0.0)  # whoever may attend nothing gets nothing
+        return FastLayerCache(past, HeadCache(keys.unsqueeze(3), values.unsqueeze(3)), bias.flatten(0, 1))
 
-    def __call__(self, x: Float[Tensor, "N D"], position: int) -> Float[Tensor, "N D"]:
-        """Do what `DecoderLayer.step` does at this position."""
-        layer = self._layer
-        x = without_dropout(layer.around_self_attention, x, lambda y: self._attend_past(y, position))
-        x = without_dropout(layer.around_cross_attention, x, self._attend_memory)
-        return without_dropout(layer.around_feed_forward, x, self._feed_forward)
+    def step(
+        self, x: Float[Tensor, "N D"], cache: FastLayerCache, position: int, bias: Float[Tensor, "..."]
+    ) -> Float[Tensor, "N D"]:
+        """Do what `DecoderLayer.step` does at this position; `bias` is that of self-attention."""
+        around = self._around_own
+        x = around.leave(x, self._attend_past(around.enter(x), cache.past, position, bias))
+        around = self._around_memory
+        x = around.leave(x, self._attend_memory(around.enter(x), cache.memory, cache.memory_bias))
+        around = self._around_feed_forward
+        return around.leave(x, self._outer(self._activation(self._inner(around.enter(x)))))
 
-    def select(self, rows: Int[Tensor, " N"], length: int) -> None:
-        """Go on with these rows of the `length` positions so far."""
-        past = self._past[:, :, :, :length]
-        past.copy_(past.index_select(0, rows))
+    def _attend_past(self, x: Tensor, past: HeadCache, position: int, bias: Tensor) -> Tensor:
+        queries, keys, values = self._project_own(x).view(past.batch, -1, 3, past.heads, past.width).unbind(2)
+        past.write(keys, values, position)
+        return self._output_own(past.attend(queries, bias, position + 1))
 
-    def _attend_past(self, x: Tensor, position: int) -> Tensor:
-        past = self._past
-        heads = self._project_own(x).view(len(x), 3, past.shape[2], past.shape[4])
-        past[:, :, :, position] = heads[:, 1:]
-        keys, values = past[:, :, :, : position + 1].unbind(1)
-        mixed = nn.functional.scaled_dot_product_attention(heads[:, 0].unsqueeze(2), keys, values)
-        return self._output_own(mixed.view(x.shape))
-
-    def _attend_memory(self, x: Tensor) -> Tensor:
-        keys = self._memory_keys
-        batch, heads, _, head_width = keys.shape
-        queries = self._query_memory(x).view(batch, -1, heads, head_width).transpose(1, 2)  # the beams are T
-        mixed = nn.functional.scaled_dot_product_attention(queries, keys, self._memory_values, self._memory_bias)
-        return self._output_memory(mixed.transpose(1, 2).reshape(x.shape))
-
-    def _feed_forward(self, x: Tensor) -> Tensor:
-        part = self._layer.feed_forward
-        inner = part.activation(thin_linear(x, part.inner.weight, part.inner.bias))
-        return thin_linear(inner, part.outer.weight, part.outer.bias)
+    def _attend_memory(self, x: Tensor, memory: HeadCache, bias: Tensor) -> Tensor:
+        queries = self._query_memory(x).view(memory.batch, -1, memory.heads, memory.width)
+        return self._output_memory(memory.attend(queries, bias, memory.length))
 
 
-class InputMajorLinear:
-    """Several linear maps of one input side by side, the matrix `(in, out)` contiguous, as few rows want it."""
+class FastResidual:
+    """What `ResidualSublayer` does in evaluation: `leave(x, sublayer(enter(x)))`."""
 
-    def __init__(self, *linears: nn.Linear) -> None:
-        """Copy the weights."""
-        self._weight = torch.cat([linear.weight for linear in linears]).t().contiguous()
-        self._bias = None if linears[0].bias is None else torch.cat([linear.bias for linear in linears])
+    def __init__(self, residual: ResidualSublayer) -> None:
+        """Keep the norm's parts, which a module looks up at every call."""
+        norm = residual.norm
+        self._pre_norm = residual.pre_norm
+        self._norm = norm.gain.shape, norm.gain, norm.bias, norm.eps
 
-    def __call__(self, x: Float[Tensor, "N D"]) -> Float[Tensor, "N E"]:
-        """Map the rows."""
-        return x @ self._weight if self._bias is None else torch.addmm(self._bias, x, self._weight)
+    def enter(self, x: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
+        """Give what the sublayer reads."""
+        return torch.layer_norm(x, *self._norm) if self._pre_norm else x
+
+    def leave(self, x: Float[Tensor, "N D"], y: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
+        """Put together x and what the sublayer made of it."""
+        return x + y if self._pre_norm else torch.layer_norm(x + y, *self._norm)
 
 
-def thin_linear(x: Float[Tensor, "N D"], weight: Float[Tensor, "E D"], bias: Tensor | None) -> Float[Tensor, "N E"]:
-    """Compute `nn.functional.linear(x, weight, bias)` as `(weight x^T)^T`: faster where x has few rows."""
-    columns = weight @ x.t() if bias is None else torch.addmm(bias.unsqueeze(1), weight, x.t())
-    return columns.t()
+def require_absolute_positions(model: Transformer) -> None:
+    """Raise `ValueError` for a decoder with relative positions."""
+    for layer in model.decoder.stack:
+        if layer.self_attention.position is not None or layer.cross_attention.position is not None:
+            raise ValueError("model has relative positions, which this path leaves out: use CachedTransformer")
 
 
-def without_dropout(
-    residual: ResidualSublayer, x: Float[Tensor, "N D"], sublayer: Callable[[Tensor], Tensor]
-) -> Float[Tensor, "N D"]:
-    """Do what `ResidualSublayer` does in evaluation."""
-    norm = residual.norm
-    output: Tensor = x + sublayer(norm(x)) if residual.pre_norm else norm(x + sublayer(x))
-    return output
+def require_plain_linears(model: Transformer) -> None:
+    """Raise `ValueError` for a decoder with maps that do more than to multiply their weight."""
+    for name, linear in linears_of_a_step(model):
+        if type(linear) is not nn.Linear or linear._forward_pre_hooks or linear._forward_hooks:
+            raise ValueError(
+                f"{name} of model is no plain nn.Linear, whose weight this path could read: use CachedTransformer"
+            )
+
+
+def linears_of_a_step(model: Transformer) -> Iterator[tuple[str, nn.Module]]:
+    """Name the maps that each step applies."""
+    yield "output", model.output
+    for number, layer in enumerate(model.decoder.stack):
+        for part, names in (
+            ("self_attention", ("query", "key", "value", "output")),
+            ("cross_attention", ("query", "output")),
+            ("feed_forward", ("inner", "outer")),
+        ):
+            for name in names:
+                yield f"decoder.layers.{number}.{part}.{name}", getattr(getattr(layer, part), name)

@@ -27,7 +27,7 @@ class NextIdScorer(Protocol):
 class CachedTransformer:
     """Score with `Transformer.step`: the source is read once, and each step computes one position.
 
-    `FastDecoder` is its twin.
+    `FastTransformer` is its fast twin.
     """
 
     def __init__(

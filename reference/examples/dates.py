@@ -25,7 +25,7 @@ from reference.decoding.greedy import greedy_search
 from reference.decoding.scorer import CachedTransformer
 from reference.evaluation.exact_match import exact_matches
 from reference.extras import require
-from reference.schedule import noam
+from reference.schedule import cosine_with_restarts
 from reference.training.fit import fit
 from reference.training.loss import sequence_cross_entropy
 from reference.training.optimizers import adam
@@ -56,6 +56,7 @@ FIRST_DAY, LAST_DAY = date(1950, 1, 1), date(2049, 12, 31)
 DATE_PADDING, DATE_START, DATE_END = 0, 1, 2
 CHARACTERS = string.ascii_letters + string.digits + " ,.-/年月日"
 DATE_VOCABULARY = 3 + len(CHARACTERS)
+BATCHES_PER_EPOCH = 100
 ISO_LENGTH = len("1998-03-05") + 1  # with the end token
 
 DateBatch: TypeAlias = tuple[Int[Tensor, "B S"], Int[Tensor, "B T"]]
@@ -104,7 +105,7 @@ class Dates:
         random.Random(seed).shuffle(days)
         return cls(tuple(days[test:]), tuple(days[:test]), seed)
 
-    def batches(self, epoch: int, *, count: int = 100, size: int = 128) -> list[DateBatch]:
+    def batches(self, epoch: int, *, count: int = BATCHES_PER_EPOCH, size: int = 128) -> list[DateBatch]:
         """Draw the batches of an epoch; the same epoch gives the same ones."""
         draw = random.Random(f"{self.seed}/{epoch}")
         return [self._batch(draw, draw.choices(self.training, k=size)) for _ in range(count)]
@@ -158,11 +159,12 @@ def translated(model: Transformer, source: Int[Tensor, "B S"]) -> Int[Tensor, "B
 
 
 def train_on_dates(
-    model: nn.Module, translate: Callable[[Int[Tensor, "B S"]], Int[Tensor, "B T"]], dates: Dates, *, epochs: int = 14
+    model: nn.Module, translate: Callable[[Int[Tensor, "B S"]], Int[Tensor, "B T"]], dates: Dates, *, epochs: int = 10
 ) -> Curve:
     """Train `model(source, target) -> logits` and after each epoch let `translate` write the unseen dates."""
-    optimizer = adam(model.parameters(), lr=0.7)
-    run = TrainingRun(model, optimizer, noam(optimizer, width=64, warmup=400))
+    optimizer = adam(model.parameters(), lr=3e-3)
+    # One period, so without a restart: the rate falls to 0 with the last update.
+    run = TrainingRun(model, optimizer, cosine_with_restarts(optimizer, epochs * BATCHES_PER_EPOCH))
     source, target = dates.unseen()
     curve = Curve([], [])
     for epoch in range(1, epochs + 1):
@@ -192,7 +194,7 @@ def plot_curves(curves: Mapping[str, Curve], path: Path) -> None:
 def main() -> None:
     """Train, say how many unseen dates are right, and show a few."""
     parser = argparse.ArgumentParser(description="Train a Transformer to write human dates as ISO dates.")
-    parser.add_argument("--epochs", type=int, default=14, help="of 100 batches of 128 dates (default %(default)s)")
+    parser.add_argument("--epochs", type=int, default=10, help="of 100 batches of 128 dates (default %(default)s)")
     parser.add_argument("--plot", type=Path, help="file for the curve, e.g. dates.svg")
     options = parser.parse_args()
     torch.manual_seed(0)

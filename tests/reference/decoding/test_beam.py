@@ -7,7 +7,7 @@ from torch import Tensor
 
 from reference import Transformer
 from reference.decoding import CachedTransformer, beam_search, greedy_search, length_penalty
-from reference.decoding.beam import first_best
+from reference.decoding.beam import GROUP, first_best, one_by_one
 
 PADDING, END, START = 0, 1, 2
 V, STEPS = 4, 3
@@ -116,6 +116,19 @@ def test_first_best_is_topk_with_the_first_of_equals() -> None:
     values, places = first_best(torch.tensor([[1.0, 3.0, 3.0, 2.0], [0.0, 0.0, 0.0, 0.0]]), 3)
     assert values.tolist() == [[3, 3, 2], [0, 0, 0]]
     assert places.tolist() == [[1, 2, 3], [0, 1, 2]]
+
+
+@pytest.mark.parametrize("levels", [1, 2, 3, 300, 10**6])
+@pytest.mark.parametrize("width", [GROUP, 4 * GROUP, 4 * GROUP + 1, 9 * GROUP - 1, 30 * GROUP])
+def test_first_best_of_groups_equals_one_by_one(width: int, levels: int) -> None:
+    """Few levels make many equals; the lowest is -inf, and rows 0 and 1 have little or nothing else."""
+    candidates = torch.randint(levels, (20, width)).float()
+    candidates[candidates == 0] = -torch.inf
+    candidates[:2] = -torch.inf
+    candidates[1, -1] = 1.0
+    for count in (1, 4, 5):
+        for found, expected in zip(first_best(candidates, count), one_by_one(candidates, count), strict=True):
+            assert torch.equal(found, expected)
 
 
 def test_half_precision_logits_are_added_up_in_float32(table: type) -> None:

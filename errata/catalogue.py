@@ -49,7 +49,7 @@ def defect_table() -> Table:
     """Every defect as a table."""
     shown = Table("id", "module", "killed by", title="Defects")
     for record in defect_records():
-        shown.add_row(record["id"], f"reference/{record['module'].replace('.', '/')}.py", ", ".join(record["kills"]))
+        shown.add_row(record["id"], f"reference/{defects.module_path(record['module'])}", ", ".join(record["kills"]))
     return shown
 
 

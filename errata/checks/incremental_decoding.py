@@ -13,52 +13,20 @@ import torch
 from torch import Tensor
 
 from errata.candidates import Argument, Candidate
-from errata.candidates.candidate import Scalar
 from errata.checks.encoder import another
 from errata.checks.evidence import Evidence, equal, holds
 from errata.checks.literature import VASWANI
-from errata.checks.modules import StackCase
 from errata.checks.registry import check
+from errata.checks.transformer import TransformerCase
 
 
 @dataclass(frozen=True, kw_only=True)
-class DecodingCase(StackCase):
-    """Sizes of one model and one target; ``masked`` says whether a source mask is passed."""
+class DecodingCase(TransformerCase):
+    """A call of the whole model, cut into steps."""
 
-    batch: int = 1
-    sources: int = 1
-    targets: int = 1
-    heads: int = 1
-    head_width: int = 4
-    hidden: int = 7
-    masked: bool = False
-
-    def config(self) -> dict[str, Scalar]:
-        """See `ModuleCase.config`."""
-        return {
-            "vocabulary": self.vocabulary,
-            "width": self.heads * self.head_width,
-            "heads": self.heads,
-            "hidden": self.hidden,
-            "layers": self.layers,
-        }
-
-    def inputs(self) -> dict[str, Argument]:
-        """See `ModuleCase.inputs`; one position at a time. The first source token is never padding."""
-        real = None
-        if self.masked:
-            real = self.booleans("real", self.batch, self.sources)
-            real[:, 0] = True
-        return {
-            "source": self.integers("source", 1, self.vocabulary, self.batch, self.sources),
-            "target": self.target(),
-            "source_mask": real,
-            "chunks": torch.ones(self.targets, dtype=torch.int64),
-        }
-
-    def target(self) -> Tensor:
-        """Target ids."""
-        return self.integers("target", 1, self.vocabulary, self.batch, self.targets)
+    def inputs(self) -> dict[str, Tensor | None]:
+        """See `TransformerCase.inputs`; one position at a time."""
+        return super().inputs() | {"chunks": torch.ones(self.targets, dtype=torch.int64)}
 
     def chunks(self) -> Tensor:
         """A split of the target into chunks of one position or more."""
@@ -209,5 +177,5 @@ def targets_start_afresh(candidate: Candidate, case: DecodingCase) -> Evidence:
     return equal(used.call(second).output, fresh.call(second).output)
 
 
-def _batched(arguments: dict[str, Argument]) -> dict[str, Tensor]:
+def _batched(arguments: dict[str, Tensor | None]) -> dict[str, Tensor]:
     return {name: value for name, value in arguments.items() if isinstance(value, Tensor) and name != "chunks"}

@@ -76,7 +76,7 @@ class Component(Table):
     def _program(self, name: str, defect: Defect | None) -> Program:
         sources = []
         for module in _needed(self.module):
-            source = _without_own_imports(_text(module), f"reference/{_path(module)}")
+            source = _without_own_imports(_text(module), f"reference/{module_path(module)}")
             if defect and module == defect.module:
                 twin = [READABLE_TWINS[module]] if module in READABLE_TWINS else []
                 readable = edited(source, twin, source.file)
@@ -107,10 +107,11 @@ def _needed(module: str) -> list[str]:
 
 @cache
 def _text(module: str) -> str:
-    return files("reference").joinpath(_path(module)).read_text(encoding="utf-8")
+    return files("reference").joinpath(module_path(module)).read_text(encoding="utf-8")
 
 
-def _path(module: str) -> str:
+def module_path(module: str) -> str:
+    """Where a module of `reference` lies in it."""
     return f"{module.replace('.', '/')}.py"
 
 

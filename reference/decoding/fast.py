@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from reference.decoder import DecoderLayer
 from reference.decoding.beams import Ancestry, HeadCache
 from reference.decoding.few_rows import FewRowsLinear
-from reference.decoding.scorer import require_evaluation
+from reference.decoding.scorer import require_evaluation, require_next
 from reference.masks import Mask, padding_mask_from_ids
 from reference.residual import ResidualSublayer
 from reference.transformer import Transformer
@@ -87,12 +87,7 @@ class FastDecoder:
         `ValueError` beyond `max_length`, and where the search starts with padding, which the readable twin would mask.
         """
         model, position = self._fast.model, self._length
-        if position == len(self._positions):
-            raise ValueError(f"max_length is {position}, and so many ids have been given")
-        if position == 0 and bool((ids == model.padding_id).any()):
-            raise ValueError(
-                f"the first ids hold the padding id {model.padding_id}, which the model masks: start with another"
-            )
+        require_next(ids, position, len(self._positions), model.padding_id)
         embedding = model.target_embedding
         x = nn.functional.embedding(ids, embedding.weight)
         x = torch.add(self._positions[position], x, alpha=embedding.scale)

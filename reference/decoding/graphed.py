@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from reference.decoder import DecoderLayer
 from reference.decoding.fast import require_absolute_positions
-from reference.decoding.scorer import require_evaluation
+from reference.decoding.scorer import require_evaluation, require_next
 from reference.masks import Mask, padding_mask_from_ids
 from reference.multi_head_attention import MultiHeadAttention
 from reference.transformer import Transformer
@@ -72,12 +72,7 @@ class GraphedDecoder:
 
         `ValueError` beyond `max_length`, and where the search starts with padding, which the readable twin would mask.
         """
-        if self._length == len(self._positions):
-            raise ValueError(f"max_length is {self._length}, and so many ids have been given")
-        if self._length == 0 and bool((ids == self._model.padding_id).any()):
-            raise ValueError(
-                f"the first ids hold the padding id {self._model.padding_id}, which the model masks: start with another"
-            )
+        require_next(ids, self._length, len(self._positions), self._model.padding_id)
         if self._graph is None and ids.is_cuda:
             self._graph, self._logits = self._captured()
         self._ids.copy_(ids)

@@ -56,3 +56,11 @@ def require_evaluation(model: Transformer) -> None:
     """Raise `ValueError` if `model` would drop at random."""
     if model.training:
         raise ValueError("model is in training, where it drops at random: call model.eval() first")
+
+
+def require_next(ids: Int[Tensor, " N"], given: int, max_length: int, padding_id: int) -> None:
+    """Raise `ValueError` if there is no room after `given` ids, or if the first are padding, which the model masks."""
+    if given == max_length:
+        raise ValueError(f"max_length is {max_length}, and so many ids have been given")
+    if given == 0 and bool((ids == padding_id).any()):
+        raise ValueError(f"the first ids hold the padding id {padding_id}, which the model masks: start with another")

@@ -25,6 +25,7 @@ from reference.dropout import Dropout, dropout, fast_dropout
 from reference.embedding import TokenEmbedding, tied_linear
 from reference.encoder import Encoder, EncoderLayer
 from reference.feed_forward import FeedForward
+from reference.language_model import LanguageModel
 from reference.layer_norm import LayerNorm
 from reference.masks import (
     Mask,
@@ -39,7 +40,9 @@ from reference.multi_head_attention import MultiHeadAttention
 from reference.positional_encoding import PositionalEncoding, sinusoids, sinusoids_at
 from reference.relative_position import relative_sinusoids
 from reference.residual import ResidualSublayer
+from reference.rms_norm import RMSNorm
 from reference.schedule import cosine_with_restarts, exponential, inverse_time, noam
+from reference.text_embedding import TextEmbedding
 from reference.transformer import Transformer
 
 __all__ = [
@@ -50,11 +53,14 @@ __all__ = [
     "Encoder",
     "EncoderLayer",
     "FeedForward",
+    "LanguageModel",
     "LayerNorm",
     "Mask",
     "MultiHeadAttention",
     "PositionalEncoding",
+    "RMSNorm",
     "ResidualSublayer",
+    "TextEmbedding",
     "TokenEmbedding",
     "Transformer",
     "attention",

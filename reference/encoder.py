@@ -1,10 +1,12 @@
 """The encoder (Vaswani et al. 2017, section 3.1, figure 1 left)."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import cast
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from reference.cache import KeyValueCache
 from reference.feed_forward import FeedForward
 from reference.layer_norm import LayerNorm
 from reference.masks import Mask, may_steer
@@ -47,6 +49,16 @@ class EncoderLayer(nn.Module):
         x = self.around_self_attention(x, lambda y: self.self_attention(y, y, y, mask))
         return only_attended(feed_forward, x, mask) if skip_padding else feed_forward(x)
 
+    def step(self, x: Float[Tensor, "B T D"], cache: KeyValueCache, mask: Mask | None = None) -> Float[Tensor, "B T D"]:
+        """Do what `forward` does under a causal mask at T further positions, and keep their keys and values in `cache`.
+
+        `mask` is `(T, P)` or `(B, H, T, P)` for the P positions so far, these included.
+        """
+        own = self.self_attention
+        y = self.around_self_attention(x, lambda y: own.attend(y, *cache.append(*own.project(y, y)), mask))
+        output: Tensor = self.around_feed_forward(y, self.feed_forward)
+        return output
+
 
 class Encoder(nn.Module):
     """A stack of layers, and after pre-LN layers the final norm.
@@ -63,6 +75,11 @@ class Encoder(nn.Module):
         self.layers = nn.ModuleList(stack)
         self.norm = LayerNorm(stack[-1].width) if stack[-1].pre_norm else nn.Identity()
 
+    @property
+    def stack(self) -> Iterable[EncoderLayer]:
+        """The layers, with their type."""
+        return cast(Iterable[EncoderLayer], self.layers)
+
     def forward(
         self, x: Float[Tensor, "B S D"], mask: Mask | None = None, *, skip_padding: bool = False
     ) -> Float[Tensor, "B S D"]:
@@ -71,6 +88,15 @@ class Encoder(nn.Module):
             x = layer(x, mask, skip_padding=skip_padding)
         output: Tensor = self.norm(x)
         return output
+
+    def step(
+        self, x: Float[Tensor, "B T D"], caches: Sequence[KeyValueCache], mask: Mask | None = None
+    ) -> Float[Tensor, "B T D"]:
+        """Do what `forward` does at T further positions; one cache for each layer, `mask` as in `EncoderLayer.step`."""
+        for layer, cache in zip(self.stack, caches, strict=True):
+            x = layer.step(x, cache, mask)
+        states: Tensor = self.norm(x)
+        return states
 
 
 def only_attended(

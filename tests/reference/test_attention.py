@@ -1,4 +1,5 @@
 import math
+import re
 import sys
 from collections.abc import Callable
 
@@ -6,9 +7,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 
 from reference import attention, attention_with_weights, causal_mask, masked_softmax
+from reference.attention import require_fitting
 
 Attention = Callable[..., Tensor]
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
@@ -208,6 +210,24 @@ def test_bad_masks_are_refused(attend: Attention, mask: Tensor, message: str) ->
         attend(*tensors(), mask)
 
 
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        ((5,), (5,), (5,)),
+        ((2, 4, 6), (5, 6), (5, 7)),
+        ((4, 6), (5, 6), (2, 5, 7)),
+        ((4, 6), (5, 6), (3, 7)),
+        ((4, 6), (5, 3), (5, 7)),
+        ((2, 4, 6), (1, 5, 6), (1, 5, 7)),
+    ],
+    ids=["rank 1", "rank of the query", "rank of the value", "lengths", "widths", "batches"],
+)
+def test_shapes_that_do_not_fit_are_refused_and_named(shapes: tuple[tuple[int, ...], ...]) -> None:
+    named = ", ".join(f"{name} {shape}" for name, shape in zip(("query", "key", "value"), shapes, strict=True))
+    with pytest.raises(ValueError, match=re.escape(f"are wanted, got {named}")):
+        require_fitting(*(torch.zeros(shape) for shape in shapes))
+
+
 def test_weights_sum_to_one_or_to_zero_also_under_dropout() -> None:
     mask = keyless_mask()
     output, weights = attention_with_weights(*tensors(), mask, dropout=0.5)
@@ -218,10 +238,32 @@ def test_weights_sum_to_one_or_to_zero_also_under_dropout() -> None:
 
 
 @both
-@pytest.mark.parametrize("masked", [False, True], ids=["unmasked", "masked"])
-def test_dropout_keeps_the_mean_and_one_drops_everything(attend: Attention, masked: bool) -> None:
+def test_a_row_with_no_key_in_one_head_alone_gives_zero(attend: Attention) -> None:
+    mask = torch.tensor([False, True, True]).view(1, 3, 1, 1).expand(2, 3, 4, 5)
+    output = attend(*tensors(), mask)
+    assert (output[:, 0] == 0).all()
+    assert (output[:, 1:] != 0).all()
+
+
+def test_no_kernel_is_asked_for_a_row_with_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel, asked = nn.functional.scaled_dot_product_attention, []
+
+    def observed(*arguments: Tensor, attn_mask: Tensor, dropout_p: float) -> Tensor:
+        asked.append(attn_mask)
+        return kernel(*arguments, attn_mask=attn_mask, dropout_p=dropout_p)
+
+    monkeypatch.setattr(nn.functional, "scaled_dot_product_attention", observed)
+    for mask in (keyless_mask(), torch.tensor([False, True, True]).view(1, 3, 1, 1).expand(2, 3, 4, 5)):
+        attention(*tensors(), mask)
+    assert len(asked) == 2
+    assert all(mask.any(dim=-1).all() for mask in asked)
+
+
+@both
+@pytest.mark.parametrize("name", ["unmasked", "masked", "keyless"])
+def test_dropout_keeps_the_mean_and_one_drops_everything(attend: Attention, name: str) -> None:
     query, key, value = (tensor.detach() for tensor in tensors())
-    mask = keyless_mask() if masked else None
+    mask = {"unmasked": None, "masked": causal_mask(5)[:4], "keyless": keyless_mask()}[name]
     mean = torch.stack([attend(query, key, value, mask, dropout=0.3) for _ in range(1000)]).mean(0)
     torch.testing.assert_close(mean, attend(query, key, value, mask), rtol=0, atol=0.25)
     assert not attend(query, key, value, mask, dropout=0.3).equal(attend(query, key, value, mask))

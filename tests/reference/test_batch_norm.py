@@ -15,7 +15,7 @@ def module_with_state(dtype: torch.dtype = torch.float64, momentum: float = 0.3)
     return module
 
 
-@pytest.mark.parametrize("shape", [(7, D), (2, 3, D)], ids=str)
+@pytest.mark.parametrize("shape", [(2, D), (7, D), (2, 3, D)], ids=str)
 @pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
 @pytest.mark.parametrize("scale", [1e-2, 1.0, 1e2])
 def test_equals_torch_forward_gradients_and_running_statistics(
@@ -82,6 +82,16 @@ def test_too_few_positions_that_count_leave_the_running_statistics(counting: int
     assert output.isfinite().all()
     for name, value in module.state_dict().items():
         assert torch.equal(value, before[name])
+
+
+def test_a_position_that_counts_alone_is_its_own_mean() -> None:
+    module = module_with_state()
+    output = module(torch.randn(1, 3, D, dtype=torch.float64), torch.tensor([[False, True, False]]))
+    torch.testing.assert_close(output[0, 1], module.bias)
+
+
+def test_all_is_done_on_the_device_of_the_input() -> None:
+    assert BatchNorm(D).to("meta")(torch.empty(2, 3, D, device="meta")).device.type == "meta"
 
 
 def test_the_mask_is_of_no_effect_in_evaluation() -> None:

@@ -25,6 +25,13 @@ def test_room_doubles_so_that_an_append_copies_its_own_positions_only() -> None:
     assert moves == [5, 9, 17, 33]
 
 
+@pytest.mark.parametrize(("options", "room"), [({}, 64), ({"room": 3}, 3)], ids=["default", "given"])
+def test_the_first_room_is_as_asked_for(options: dict[str, int], room: int) -> None:
+    one = torch.zeros(1, 1, 1, 1)
+    for seen in (GrowingTensor(axis=2, **options).append(one), *KeyValueCache(**options).append(one, one)):
+        assert seen.untyped_storage().nbytes() == room * one.element_size()
+
+
 def test_room_for_a_chunk_that_is_longer_than_twice_the_room() -> None:
     growing = GrowingTensor(axis=0, room=2)
     growing.append(torch.ones(1))

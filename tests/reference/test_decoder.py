@@ -7,6 +7,7 @@ from torch import nn
 from reference import (
     Decoder,
     DecoderLayer,
+    Dropout,
     FeedForward,
     LayerNorm,
     MultiHeadAttention,
@@ -127,6 +128,12 @@ def test_a_step_needs_a_cache_for_each_layer() -> None:
     x, memory = inputs()
     with pytest.raises(ValueError, match="zip"):
         decoder.step(x, decoder.start(memory)[:1])
+
+
+def test_a_layer_is_that_of_the_paper_by_default() -> None:
+    module = DecoderLayer(MultiHeadAttention(D, H), MultiHeadAttention(D, H), FeedForward(D, INNER))
+    assert {part.probability for part in module.modules() if isinstance(part, Dropout)} == {0.1}
+    assert not module.pre_norm
 
 
 def test_no_layers_are_refused() -> None:

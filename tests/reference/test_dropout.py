@@ -2,7 +2,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from reference import Dropout, dropout, fast_dropout
 
@@ -50,6 +50,25 @@ def test_the_gradient_goes_through_the_same_elements(drop: Drop) -> None:
 def test_probabilities_that_16_bits_cannot_tell_from_0_and_1(drop: Drop) -> None:
     assert drop(torch.ones(50), 1e-9).tolist() == pytest.approx([1.0] * 50)
     assert drop(torch.ones(50), 1 - 1e-9).tolist() == [0.0] * 50
+    x = torch.ones(50)
+    assert drop(x, 0.0) is x
+
+
+def test_the_fast_twin_draws_one_word_for_four_elements() -> None:
+    torch.manual_seed(1)
+    fast_dropout(torch.ones(10), 0.3)
+    state = torch.get_rng_state()
+    torch.manual_seed(1)
+    torch.randint(-(2**63), 2**63 - 1, (3,))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_the_fast_twin_leaves_it_to_one_kernel_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(nn.functional, "dropout", lambda x, probability: asked.append((x, probability)) or x)
+    x = torch.empty(3, device="meta")
+    assert fast_dropout(x, 0.3) is x
+    assert asked == [(x, 0.3)]
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 3, 5, 1001])

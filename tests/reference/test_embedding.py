@@ -39,6 +39,12 @@ def test_tied_linear_is_the_transposed_embedding_and_shares_its_gradient() -> No
     torch.testing.assert_close(embedding.weight.grad, expected)
 
 
+def test_a_tie_draws_no_random_numbers() -> None:
+    embedding, state = TokenEmbedding(7, 3), torch.get_rng_state()
+    tied_linear(embedding)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
 def test_a_tie_survives_copy_dtype_and_state() -> None:
     embedding = TokenEmbedding(7, 3)
     pair = copy.deepcopy(nn.ModuleList([embedding, tied_linear(embedding)])).double()

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from reference import (
+    Dropout,
     Encoder,
     EncoderLayer,
     FeedForward,
@@ -88,6 +89,12 @@ def test_every_parameter_gets_a_gradient(pre_norm: bool) -> None:
     assert [name for name in without if not name.endswith("key.bias")] == []
 
 
+def test_a_layer_is_that_of_the_paper_by_default() -> None:
+    module = EncoderLayer(MultiHeadAttention(D, H), FeedForward(D, INNER))
+    assert {part.probability for part in module.modules() if isinstance(part, Dropout)} == {0.1}
+    assert not module.pre_norm
+
+
 def test_no_layers_are_refused() -> None:
     with pytest.raises(ValueError, match="an encoder needs at least one layer, got none"):
         Encoder([])
@@ -120,6 +127,11 @@ def test_padding_is_skipped_only_where_it_is_asked_for_and_known(mask: torch.Ten
     assert seen_by_the_feed_forward(encoder, PADDING, skip_padding=True) == 7
     assert seen_by_the_feed_forward(encoder, PADDING) == B * S
     assert seen_by_the_feed_forward(encoder, mask, skip_padding=True) == B * S
+
+
+def test_a_mask_whose_values_cannot_be_seen_hides_no_work() -> None:
+    encoder = Encoder([layer()]).to("meta")
+    assert encoder(torch.empty(B, S, D, device="meta"), PADDING.to("meta"), skip_padding=True).shape == (B, S, D)
 
 
 def test_skipped_positions_are_zero_after_post_norm_layers() -> None:

@@ -41,6 +41,18 @@ def test_padding_mask_takes_every_integer_type_also_for_long_sequences(dtype: to
     assert mask.sum(-1).flatten().tolist() == [0, 100]
 
 
+def test_padding_mask_lies_where_the_lengths_do() -> None:
+    lengths = torch.tensor([1, 2])
+    with torch.device("meta"):
+        assert padding_mask(lengths, 2).tolist() == [[[[True, False]]], [[[True, True]]]]
+
+
+def test_padding_mask_of_no_positions() -> None:
+    assert padding_mask(torch.tensor([0, 0]), 0).shape == (2, 1, 1, 0)
+    with pytest.raises(ValueError, match="max_length must be at least 0, got -1"):
+        padding_mask(torch.tensor([0]), -1)
+
+
 @pytest.mark.parametrize("lengths", [[-1, 2], [0, 5]])
 def test_padding_mask_refuses_lengths_outside(lengths: list[int]) -> None:
     with pytest.raises(ValueError, match=r"lengths must lie within 0\.\.4, got \[.*\]"):

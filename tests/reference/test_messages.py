@@ -20,6 +20,8 @@ for call in (
     lambda: model(ids + 11, ids),
     lambda: heads(x[0], x[0], x[0]),
     lambda: heads(x[..., :6], x, x),
+    lambda: heads(x, x[..., :6], x),
+    lambda: heads(x, x, x[..., :6]),
     lambda: heads(x, x, x[:, :2]),
     lambda: heads(x, x[:1], x[:1]),
     lambda: attention(x, x[..., :6], x),
@@ -41,6 +43,8 @@ ids must have the shape (B, S), got (3,)
 ids must lie within 0..12, got 12..14
 key must have the shape (B, T, 12), got (4, 12)
 query must have the shape (B, T, 12), got (2, 4, 6)
+key must have the shape (B, T, 12), got (2, 4, 6)
+value must have the shape (B, T, 12), got (2, 4, 6)
 query (..., T, d), key (..., S, d) and value (..., S, v) are wanted, got query (2, 3, 4, 4), key (2, 3, 4, 4), value (2, 3, 2, 4)
 query (..., T, d), key (..., S, d) and value (..., S, v) are wanted, got query (2, 3, 4, 4), key (1, 3, 4, 4), value (1, 3, 4, 4)
 query (..., T, d), key (..., S, d) and value (..., S, v) are wanted, got query (2, 4, 12), key (2, 4, 6), value (2, 4, 12)

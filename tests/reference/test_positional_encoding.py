@@ -102,6 +102,23 @@ def test_no_state_and_a_copy_works() -> None:
     assert torch.equal(copy.deepcopy(module)(x), module(x))
 
 
+def test_the_table_is_kept_as_long_as_it_fits() -> None:
+    module = PositionalEncoding(4)
+    table = module.table
+    assert table.shape == (512, 4)
+    module(torch.zeros(1, 512, 4))
+    assert module.table is table
+    module(torch.zeros(1, 1, 4, dtype=torch.float64))
+    assert module.table.shape == (512, 4)
+
+
+def test_all_is_done_on_the_device_of_the_input() -> None:
+    assert sinusoids_at(torch.empty(3, device="meta"), 4).device.type == "meta"
+    module = PositionalEncoding(4)
+    assert module(torch.empty(1, 3, 4, device="meta")).device.type == "meta"
+    assert module.table.device.type == "meta"
+
+
 def test_dropout_acts_on_the_sum_in_training_only() -> None:
     module = PositionalEncoding(40, 0.5)
     x = torch.full((1, 20, 40), 9.0)  # the sum is never 0 by itself
@@ -117,6 +134,7 @@ def test_dropout_acts_on_the_sum_in_training_only() -> None:
         (lambda: PositionalEncoding(0), "width must be at least 1, got 0"),
         (lambda: PositionalEncoding(4)(torch.zeros(1, 1, 4), -1), "start must be at least 0, got -1"),
         (lambda: PositionalEncoding(4, 2.0), "dropout must be a probability"),
+        (lambda: PositionalEncoding(4)(torch.zeros(1, 3, 1)), r"x must have the shape \(B, T, 4\), got \(1, 3, 1\)"),
     ],
 )
 def test_bad_arguments(call: object, message: str) -> None:

@@ -50,6 +50,11 @@ def test_exponential_has_a_constant_ratio() -> None:
     assert rates(opt, exponential(opt, 0.95), 10) == pytest.approx([0.001 * 0.95**n for n in range(10)], rel=1e-12)
 
 
+def test_exponential_with_rate_one_stays() -> None:
+    opt = optimizer(0.001)
+    assert rates(opt, exponential(opt, 1.0), 3) == [0.001] * 3
+
+
 def test_inverse_time_has_a_constant_difference_of_the_inverse() -> None:
     opt = optimizer(0.001)
     expected = [0.001 / (1 + 0.95 * n) for n in range(10)]

@@ -54,6 +54,19 @@ def test_stacks_equal_torch(agree: Callable[..., None], dtype: torch.dtype, pre_
     )
 
 
+def test_all_is_done_on_the_device_of_the_ids() -> None:
+    module, source, target = model().to("meta"), SOURCE.to("meta"), TARGET.to("meta")
+    assert module(source, target).device.type == "meta"
+    assert module.step(target, module.start(source)).device.type == "meta"
+
+
+def test_no_work_is_done_at_the_padding_of_the_source() -> None:
+    module, counts = model(), []
+    module.encoder.layers[0].feed_forward.register_forward_hook(lambda _, inputs, __: counts.append(inputs[0].numel()))
+    module(SOURCE, TARGET)
+    assert counts == [D * int((SOURCE != 0).sum())]
+
+
 @pytest.mark.filterwarnings("ignore:enable_nested_tensor is True")
 def test_from_ids_to_logits_equals_torch(
     couple: Callable[..., object], equal: Callable[..., None], dtype: torch.dtype, pre_norm: bool
@@ -100,6 +113,9 @@ def test_base_configuration_has_the_parameters_of_the_paper() -> None:
     assert count(base) == expected
     assert {m.heads for m in base.modules() if hasattr(m, "heads")} == {8}
     assert {m.probability for m in base.modules() if hasattr(m, "probability")} == {0.1}
+    assert base.padding_id == 0
+    with torch.device("meta"):
+        assert Transformer.base(vocabulary, padding_id=3).padding_id == 3
 
 
 @pytest.mark.parametrize("pre", [False, True])

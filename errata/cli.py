@@ -4,12 +4,13 @@ What needs torch is imported where it is used: to list and explain what was foun
 """
 
 import json
+import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
@@ -17,7 +18,7 @@ from rich.markdown import Markdown
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from errata.errors import ErrataError
-from errata.files import keep_caches_out_of_the_way, write_atomically
+from errata.files import write_atomically
 from errata.findings import Findings
 from errata.render import markdown, terminal
 
@@ -43,7 +44,6 @@ class Kind(StrEnum):
 
 def main() -> None:
     """Run the command line; an error that the user can mend is one line, and exit status 2."""
-    keep_caches_out_of_the_way()
     try:
         app()
     except ErrataError as error:
@@ -94,12 +94,109 @@ def fix(project: Project = Path()) -> None:
     print(f"{len(files)} files in {folder}: {', '.join(files)}")
 
 
-def _shown(items: Sequence[Item], what: str) -> Iterator[Item]:
+@app.command()
+def strength(
+    project: Project = Path(),
+    processes: Annotated[int, typer.Option(help="Mutants that run side by side.")] = os.cpu_count() or 1,
+) -> None:
+    """Hold every defect against every check of its component, and write report/strength.md."""
+    from errata import strength
+
+    keys = strength.all_defects()
+    found = list(_shown(strength.deaths(processes), "judging defects", total=len(keys)))
+    file = project / "report" / "strength.md"
+    write_atomically({file: markdown.strength(found).encode()})
+    complaints = strength.complaints(found, strength.killed_by_peers(project / "tests" / "checks" / "peers"))
+    for line in complaints:
+        print(line)
+    print(f"{len(found)} defects, {sum(bool(death.by) for death in found)} killed; see {file}")
+    raise typer.Exit(1 if complaints else 0)
+
+
+@app.command()
+def check(
+    target: Annotated[str, typer.Argument(help="A class, a function or an adapter: package.module:name.")] = "",
+    adapter: Annotated[str, typer.Option(help="The same, for adapters.")] = "",
+    component: Annotated[str, typer.Option(help="What a class is, where its name does not say.")] = "",
+    mask: Annotated[str, typer.Option(help="How a class reads masks: true-is-attend, true-is-masked, additive.")] = "",
+    level: Annotated[list[str] | None, typer.Option(help="A level to check; repeatable. All without it.")] = None,
+    expect: Annotated[list[str] | None, typer.Option(help="A failure that is accepted: ID=REASON; repeatable.")] = None,
+    effort: Annotated[str, typer.Option(help="quick, default, hunt, or a number of cases for each check.")] = "default",
+    seed: Annotated[int, typer.Option(help="Of the search.")] = 0,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the report to this file as JSON.")] = None,
+) -> None:
+    """Run the checks of its component on an implementation of yours."""
+    from errata import checks
+    from errata.checks.suite import ALL_LEVELS, Suite
+
+    if bool(target) == bool(adapter):
+        raise ErrataError("name one thing to check: package.module:Class, or --adapter package.module:name")
+    sys.path.insert(0, "")  # as `python -m` does: modules of the current folder can be named
+    conventions = {name: value for name, value in (("component", component), ("mask", mask)) if value}
+    suite = Suite(
+        checks.find(target or adapter, **conventions),
+        levels=frozenset(level or ALL_LEVELS),  # type: ignore[arg-type]  # the suite refuses others
+        expected_failures=dict(_reason(text) for text in expect or ()),
+        effort=int(effort) if effort.isdigit() else effort,  # type: ignore[arg-type]
+        seed=seed,
+    )
+    outcomes = [suite.outcome(one) for one in _shown(suite.checks, "checking")]
+    report = checks.Report(suite.adapter, tuple(outcomes))
+    if json_file:
+        write_atomically({json_file: report.to_json()})
+    print(report)
+    raise typer.Exit(0 if report.ok else 1)
+
+
+def _reason(text: str) -> tuple[str, str]:
+    id, equals, reason = text.partition("=")
+    if not equals:
+        raise ErrataError(f"--expect {text}: write ID=REASON")
+    return id, reason
+
+
+@app.command("replay")
+def replay_(
+    case: Annotated[Path, typer.Argument(help="A report of `errata check --json`, or one of its replay records.")],
+    adapter: Annotated[str, typer.Option(help="Where the adapter is, if the record does not say: module:name.")] = "",
+) -> None:
+    """Measure recorded cases again, without any search."""
+    from errata import checks
+
+    sys.path.insert(0, "")
+    failed = False
+    for record in _records(case):
+        where = {"address": adapter} if adapter else record["adapter"]
+        if not where:
+            raise ErrataError(f"{case}: {record['check']} does not say where its adapter is: name it with --adapter")
+        try:
+            checks.replay(checks.find(**where), record["check"], **record["case"])
+            print(f"PASSED {record['check']}")
+        except checks.ConformanceError as error:
+            print(error)
+            failed = True
+    raise typer.Exit(1 if failed else 0)
+
+
+def _records(file: Path) -> list[dict[str, Any]]:
+    """The replay records of a file."""
+    try:
+        content = json.loads(file.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ErrataError(f"{file}: cannot be read ({error}); give a file of `errata check --json`") from None
+    outcomes = content.get("outcomes", [{"replay": content}]) if isinstance(content, dict) else []
+    records = [outcome["replay"] for outcome in outcomes if "replay" in outcome]
+    if not all(isinstance(record, dict) and record.keys() >= {"adapter", "check", "case"} for record in records):
+        raise ErrataError(f"{file}: no replay record has adapter, check and case; give a file of `errata check --json`")
+    return records
+
+
+def _shown(items: Iterable[Item], what: str, total: int | None = None) -> Iterator[Item]:
     """The items, with a progress bar on standard error."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     console = Console(stderr=True)
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        yield from progress.track(items, description=what)
+        yield from progress.track(items, total=total, description=what)
 
 
 def render(findings: Findings) -> dict[str, bytes]:

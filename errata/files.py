@@ -5,14 +5,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-import platformdirs
-
 from errata.errors import ErrataError
-
-
-def keep_caches_out_of_the_way() -> None:
-    """Let Hypothesis keep its caches with the user's other caches instead of in the current folder."""
-    os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", platformdirs.user_cache_dir("transformer-errata"))
 
 
 def sha256(content: bytes) -> str:

@@ -9,14 +9,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from errata import curated, engine
+from errata import curated
 from errata.candidates import LocalCandidate, Source
 from errata.candidates.edit import edited
-from errata.checks import get
+from errata.checks import engine, get
+from errata.checks.engine import Result
 from errata.curated import Collection, Entry
-from errata.engine import Result
 from errata.errors import ErrataError
-from errata.files import keep_caches_out_of_the_way
 from errata.findings import Findings
 from errata.render.words import original_fails
 
@@ -26,7 +25,6 @@ EXAMPLES = 6
 
 def load_ipython_extension(shell: Any) -> None:
     """Register the magics."""
-    keep_caches_out_of_the_way()
     shell.register_magic_function(original, "cell")
     shell.register_magic_function(corrected, "cell")
 

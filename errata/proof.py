@@ -9,12 +9,12 @@ import difflib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from errata import engine, findings
+from errata import findings
 from errata.candidates import Candidate, LocalCandidate
 from errata.candidates.edit import edited
-from errata.checks import get
+from errata.checks import engine, get
+from errata.checks.engine import Counterexample, Result
 from errata.curated import Collection, CuratedErratum, Entry, as_source
-from errata.engine import Counterexample, Result
 from errata.errors import ErrataError
 from errata.sources.document import Document
 from errata.sources.snippet import Snippet

@@ -2,7 +2,8 @@
 
 import json
 import shutil
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +35,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         monkeypatch.setenv("COLUMNS", "200")
         monkeypatch.setenv("NO_COLOR", "1")
         monkeypatch.setattr("sys.argv", ["errata", *arguments])
+        monkeypatch.setattr("sys.path", list(sys.path))
         try:
             cli.main()
             status: object = 0
@@ -185,3 +187,83 @@ def test_a_snippet_about_which_nothing_is_written_is_refused(run: Run, checkout:
 def test_usage_errors_exit_with_2(run: Run) -> None:
     assert run("list", "nonsense").returncode == 2
     assert run("nonsense").returncode == 2
+
+
+MINE = """
+import torch
+from errata import checks
+
+def attention(query, key, value, mask=None):
+    scores = query @ key.transpose(-1, -2)
+    return (scores if mask is None else scores.masked_fill(~mask, -1e9)).softmax(dim=-1) @ value
+
+def mystery(value):
+    return value
+
+adapter = checks.Attention(call=attention)
+"""
+
+
+@pytest.fixture
+def users(tmp_path: Path) -> Iterator[Path]:
+    """A folder with a module of somebody's."""
+    (tmp_path / "mine_too.py").write_text(MINE)
+    yield tmp_path
+    sys.modules.pop("mine_too", None)
+
+
+def test_check_reports_failures_and_replay_sees_them_again(run: Run, users: Path) -> None:
+    checked = run(
+        "check", "mine_too:attention", "--level", "paper", "--effort", "2", "--json", "out.json", folder=users
+    )
+    assert checked.returncode == 1
+    first, *_ = checked.stdout.splitlines()
+    assert first.startswith("attention, attention: ran ")
+    assert "FAILED attention.matches-formula (paper)" in checked.stdout
+    record = json.loads((users / "out.json").read_text())
+    assert not record["ok"]
+    again = run("replay", "out.json", folder=users)
+    assert again.returncode == 1
+    assert again.stdout.count("FAILED") == record["totals"]["failed"]
+    (users / "mine_too.py").write_text(MINE.replace("transpose(-1, -2)", "transpose(-1, -2) / query.shape[-1] ** 0.5"))
+    sys.modules.pop("mine_too")
+    mended = run("replay", "out.json", folder=users)
+    assert mended.returncode == 0
+    assert mended.stdout.count("PASSED") == record["totals"]["failed"]
+
+
+def test_check_takes_adapters_expected_failures_and_seeds(run: Run, users: Path) -> None:
+    options = ("--adapter", "mine_too:adapter", "--level", "paper", "--effort", "quick", "--seed", "3")
+    failing = [line.split()[1] for line in run("check", *options, folder=users).stdout.splitlines() if "FAILED" in line]
+    expected = [text for id in failing for text in ("--expect", f"{id}=known")]
+    accepted = run("check", *options, *expected, folder=users)
+    assert accepted.returncode == 0
+    assert f"{len(failing)} failed as expected" in accepted.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("check",), "name one thing to check"),
+        (("check", "mine_too:mystery"), "its name does not say what it is"),
+        (("check", "mine_too:attention", "--effort", "huge"), "effort: 'huge' is none"),
+        (("check", "mine_too:attention", "--level", "papers"), "levels: 'papers' is none"),
+        (("check", "mine_too:attention", "--expect", "attention.matches-formula"), "write ID=REASON"),
+        (("check", "mine_too:attention", "--mask", "upside-down"), "mask is 'upside-down'"),
+        (("replay", "mine_too.py"), "mine_too.py: cannot be read"),
+        (("replay", "none.json"), "none.json: cannot be read"),
+    ],
+)
+def test_what_cannot_be_checked_is_one_line(run: Run, users: Path, arguments: tuple[str, ...], message: str) -> None:
+    done = run(*arguments, folder=users)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert [path.name for path in users.iterdir() if path.name != "__pycache__"] == ["mine_too.py"]
+
+
+def test_a_case_without_an_address_asks_for_it(run: Run, users: Path) -> None:
+    record = {"adapter": {}, "check": "attention.matches-formula", "case": {"queries": 2, "width": 2}}
+    (users / "case.json").write_text(json.dumps(record))
+    assert "name it with --adapter" in run("replay", "case.json", folder=users).stderr
+    assert run("replay", "case.json", "--adapter", "mine_too:adapter", folder=users).returncode == 1

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from errata import curated, engine
+from errata import curated
 from errata.candidates import LocalCandidate
-from errata.checks import get
+from errata.checks import engine, get
 from errata.findings import Findings, Snippet
 from errata.render.words import original_fails
 

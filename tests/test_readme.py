@@ -1,12 +1,14 @@
 """Everything in the README runs."""
 
 import re
+import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
 from markdown_it import MarkdownIt
 
+from errata import cli
 from errata.findings import Findings
 from errata.render.words import original_fails
 
@@ -32,9 +34,27 @@ def test_its_commands_are_those_that_exist() -> None:
     targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     for command in commands:
         words = command.split()
-        assert words[0] in ("make", "python3", ".venv/bin/pip", ".venv/bin/errata", ".venv/bin/python"), command
+        assert words[0] in ("make", "python3", "errata", ".venv/bin/pip", ".venv/bin/errata", ".venv/bin/python"), (
+            command
+        )
         if words[0] == "make":
             assert words[1] in targets
+
+
+def test_its_checks_of_your_own_code_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (block,) = (code for info, code in BLOCKS if info == "python" and "class MyMHA" in code)
+    folder = tmp_path / "mypackage"
+    folder.mkdir()
+    (folder / "module.py").write_text(block.split("def copy_into")[0])
+    (folder / "adapters.py").write_text(block.split("known = ")[0] + "\n\nmha = adapter\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", ["", *sys.path])
+    commands = [line.split() for info, text in BLOCKS if info == "sh" for line in text.splitlines()]
+    for words in (words for words in commands if words[0] == "errata"):
+        monkeypatch.setattr("sys.argv", words)
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        assert end.value.code == 1, words  # the scale is wrong on purpose
 
 
 def test_its_links_lead_somewhere() -> None:

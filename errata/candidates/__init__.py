@@ -4,4 +4,14 @@ from errata.candidates.candidate import Argument, Candidate, CandidateError, Ins
 from errata.candidates.local import LocalCandidate
 from errata.candidates.program import Program, Source
 
-__all__ = ["Argument", "Candidate", "CandidateError", "Instance", "LocalCandidate", "Program", "Reply", "Source"]
+__all__ = [
+    "Argument",
+    "CallableCandidate",
+    "Candidate",
+    "CandidateError",
+    "Instance",
+    "LocalCandidate",
+    "Program",
+    "Reply",
+    "Source",
+]

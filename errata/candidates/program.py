@@ -40,6 +40,8 @@ class Source:
             if isinstance(node, (ast.stmt, ast.expr, ast.excepthandler, ast.arg, ast.keyword, ast.alias)):
                 node.lineno = self.place(node.lineno)
                 node.end_lineno = self.place(node.end_lineno or 1)
+                if node.end_lineno == node.lineno:  # what an edit spread over lines comes from one
+                    node.end_col_offset = max(node.col_offset, node.end_col_offset or 0)
         return compile(tree, self.file, "exec", dont_inherit=True)
 
     def place(self, line: int) -> int:

@@ -1,6 +1,9 @@
-"""Checks: properties that every correct implementation of a component satisfies.
+"""Checks: properties that every correct implementation of a component satisfies, and the suite made of them.
 
-Importing a component's module registers its checks; their order here is that of every list.
+For anybody's implementation: say in an adapter (`MultiHeadAttention`, `LayerNorm`, `Transformer`, one class for each
+component) how it is built and called, or let `find` take it from a class; then `run` the checks, hand them to pytest
+with `parametrize`, or `replay` one case. Importing a component's module registers its checks; their order here is that
+of every list.
 """
 
 from errata.checks import (  # noqa: F401
@@ -29,6 +32,7 @@ from errata.checks import (  # noqa: F401
     greedy_search,
     head_pruning,
     incremental_decoding,
+    language_model,
     layer_norm,
     learned_positional_encoding,
     learning_rate_schedule,
@@ -49,16 +53,37 @@ from errata.checks import (  # noqa: F401
     relative_bias,
     relative_positional_encoding,
     residual,
+    rms_norm,
     rotary_embedding,
     score_mask,
     segment_mask,
     sequence_loss,
     sequence_squared_error,
     teacher_forcing,
+    text_encoder,
     training_loop,
     transformer,
     uncertainty_weighting,
 )
-from errata.checks.registry import Check, all_checks, checks_of, get
+from errata.checks.adapters import *  # noqa: F403
+from errata.checks.adapters import __all__ as _adapters
+from errata.checks.recognise import find
+from errata.checks.registry import Check, all_checks, checks_of, get, with_foundations
+from errata.checks.report import ConformanceError, Outcome, Report
+from errata.checks.suite import parametrize, replay, run
 
-__all__ = ["Check", "all_checks", "checks_of", "get"]
+__all__ = [
+    *_adapters,
+    "Check",
+    "ConformanceError",
+    "Outcome",
+    "Report",
+    "all_checks",
+    "checks_of",
+    "find",
+    "get",
+    "parametrize",
+    "replay",
+    "run",
+    "with_foundations",
+]

@@ -17,7 +17,7 @@ from torch import Tensor
 from errata.candidates import Argument, Candidate, Reply
 from errata.checks import oracles
 from errata.checks.case import Case
-from errata.checks.evidence import Evidence, equal, equal_or_refused, finite, holds, unchanged
+from errata.checks.evidence import Evidence, all_finite, equal, equal_or_refused, finite, holds, unchanged
 from errata.checks.literature import PYTORCH, VASWANI
 from errata.checks.registry import check
 
@@ -544,7 +544,7 @@ def mask_is_not_changed(candidate: Candidate, case: AttentionCase) -> Evidence:
     hint="Compare (mask == 0) instead of adding or multiplying; or refuse masks that are not boolean.",
     case=AttentionCase,
     domain=SEVERAL,
-    unless=["no-mask"],
+    unless=["no-mask", "converted-mask"],
     builds_on=[MASKS],
 )
 def number_mask_keeps_its_meaning(candidate: Candidate, case: AttentionCase) -> Evidence:
@@ -621,4 +621,4 @@ def keyless_row_gradients_are_finite(candidate: Candidate, case: AttentionCase) 
     inputs = case.inputs() | {"mask": first_query_keyless(case)}
     cotangent = torch.ones(case.batch, case.queries, case.width, dtype=inputs["query"].dtype)
     gradients = answer(candidate, case, inputs, cotangent=cotangent).gradients
-    return finite(torch.cat([gradient.flatten() for gradient in gradients.values()]))
+    return all_finite(gradients.values())

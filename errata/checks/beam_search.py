@@ -61,7 +61,7 @@ UNREACHED = -1e3
 
 DOMAIN = TABLES | {"beams": (1, 2, 3, 5)}
 SEVERAL = DOMAIN | {"steps": (2, 3, 4), "beams": (2, 3, 5)}
-WIDE = {"batch": (1, 2), "steps": (1, 2, 3), "words": (1, 2), "beams": (8, 18, 54)}
+WIDE = {"batch": (1, 4, 8), "steps": (2, 3), "words": (1, 2), "beams": (18, 54)}
 
 RUNS = "beam_search.accepts-valid-input"
 

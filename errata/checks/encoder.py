@@ -122,6 +122,7 @@ def accepts_valid_input(candidate: Candidate, case: EncoderCase) -> Evidence:
     hint="Pass the mask on to every layer, with an axis for the heads: mask[:, None] against (B, H, T, T).",
     case=EncoderCase,
     domain=ANY | {"masked": (True,)},
+    unless=["no-mask"],
     builds_on=[RUNS],
 )
 def accepts_mask(candidate: Candidate, case: EncoderCase) -> Evidence:
@@ -262,6 +263,7 @@ def states_are_normalised(candidate: Candidate, case: EncoderCase) -> Evidence:
     hint="Pass the mask on to every layer, and check its polarity.",
     case=EncoderCase,
     domain=DOMAIN,
+    unless=["no-mask"],
     builds_on=[RUNS_MASKED],
 )
 def masked_tokens_have_no_influence(candidate: Candidate, case: EncoderCase) -> Evidence:
@@ -282,6 +284,7 @@ def masked_tokens_have_no_influence(candidate: Candidate, case: EncoderCase) -> 
     hint="Check the polarity of the mask, and the axis on which it gets the heads.",
     case=EncoderCase,
     domain=DOMAIN,
+    unless=["no-mask"],
     builds_on=[RUNS_MASKED, CONTEXT],
 )
 def unmasked_tokens_have_influence(candidate: Candidate, case: EncoderCase) -> Evidence:
@@ -303,6 +306,7 @@ def unmasked_tokens_have_influence(candidate: Candidate, case: EncoderCase) -> E
     hint="The positional term of position t depends on t only, neither on the length nor on what follows.",
     case=EncoderCase,
     domain=ANY,
+    unless=["no-mask"],
     builds_on=[RUNS_MASKED, "encoder.masked-tokens-have-no-influence"],
 )
 def position_is_the_index_alone(candidate: Candidate, case: EncoderCase) -> Evidence:

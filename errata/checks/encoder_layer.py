@@ -97,6 +97,7 @@ def accepts_valid_input(candidate: Candidate, case: EncoderLayerCase) -> Evidenc
     hint="Pass the mask on to the attention, and give it an axis for the heads: mask[:, None] against (B, H, T, T).",
     case=EncoderLayerCase,
     domain=ANY | {"masked": (True,)},
+    unless=["no-mask"],
     builds_on=[RUNS],
 )
 def accepts_mask(candidate: Candidate, case: EncoderLayerCase) -> Evidence:
@@ -193,6 +194,7 @@ def permutation_equivariance(candidate: Candidate, case: EncoderLayerCase) -> Ev
     hint="Pass the mask on, use what masked_fill returns, fill with -inf before the softmax, and check the polarity.",
     case=EncoderLayerCase,
     domain=MASKED,
+    unless=["no-mask"],
     builds_on=[RUNS_MASKED, POSITION_WISE],
 )
 def masked_positions_have_no_influence(candidate: Candidate, case: EncoderLayerCase) -> Evidence:
@@ -209,6 +211,7 @@ def masked_positions_have_no_influence(candidate: Candidate, case: EncoderLayerC
     hint="Check the polarity of the mask, and that each sequence and each query gets its own row of it.",
     case=EncoderLayerCase,
     domain=MASKED,
+    unless=["no-mask"],
     builds_on=[RUNS_MASKED, "encoder_layer.every-position-has-influence"],
 )
 def unmasked_positions_have_influence(candidate: Candidate, case: EncoderLayerCase) -> Evidence:
@@ -235,7 +238,7 @@ def unmasked_positions_have_influence(candidate: Candidate, case: EncoderLayerCa
 def matches_formula(candidate: Candidate, case: EncoderLayerCase) -> Evidence:
     instance = case.build(candidate)
     state = modules.filled(instance, case)
-    arguments = case.inputs()
+    arguments = case.inputs() | ({"mask": None} if "no-mask" in candidate.traits else {})
     expected = oracles.encoder_layer(
         given(arguments, "x"), arguments["mask"], state, case.heads, "pre-norm" in candidate.traits
     )
@@ -250,6 +253,7 @@ def matches_formula(candidate: Candidate, case: EncoderLayerCase) -> Evidence:
     hint="softmax of a row of -inf is 0/0. Set the weights of such a row to 0.",
     case=EncoderLayerCase,
     domain=MASKED,
+    unless=["no-mask"],
     builds_on=[RUNS_MASKED],
 )
 def keyless_row_is_finite(candidate: Candidate, case: EncoderLayerCase) -> Evidence:

@@ -5,7 +5,7 @@ holds that against the tolerance; the check itself passes no judgement.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,7 @@ class Evidence:
         actual: what the candidate did, as JSON.
         raised: the exception's class name, where the candidate raised one.
         place: where it was raised, as ``file:line``.
+        noise: one unit of rounding noise, where two numbers were compared.
     """
 
     deviation: float
@@ -34,6 +35,7 @@ class Evidence:
     actual: Any
     raised: str | None = None
     place: str | None = None
+    noise: float | None = None
 
 
 def equal(actual: Tensor, expected: Tensor, *, scale: float = 1.0) -> Evidence:
@@ -54,7 +56,8 @@ def equal(actual: Tensor, expected: Tensor, *, scale: float = 1.0) -> Evidence:
     finite = wanted.abs()[wanted.isfinite()]
     unit = torch.finfo(actual.dtype).eps * max(scale, finite.max().item() if finite.numel() else 0.0)
     largest = gap.max().item() if gap.numel() else 0.0
-    return Evidence(math.inf if math.isnan(largest) else largest / unit, printed(wanted), printed(actual))
+    deviation = math.inf if math.isnan(largest) else largest / unit
+    return Evidence(deviation, printed(wanted), printed(actual), noise=unit)
 
 
 def different(first: Tensor, second: Tensor, *, expected: str, by: float = 1e-6) -> Evidence:
@@ -66,6 +69,11 @@ def different(first: Tensor, second: Tensor, *, expected: str, by: float = 1e-6)
 def finite(actual: Tensor) -> Evidence:
     """No entry is NaN or infinite."""
     return holds(bool(actual.isfinite().all()), expected="finite numbers", actual=printed(actual))
+
+
+def all_finite(tensors: Iterable[Tensor]) -> Evidence:
+    """No entry of any of them is NaN or infinite."""
+    return finite(torch.cat([torch.zeros(0), *(tensor.flatten() for tensor in tensors)]))
 
 
 def holds(condition: bool, *, expected: Any, actual: Any) -> Evidence:

@@ -162,11 +162,19 @@ POST = Work("Post 2018", "A Call for Clarity in Reporting BLEU Scores", "https:/
 OPITZ = Work("Opitz and Burst 2019", "Macro F1 and Macro F1", "https://arxiv.org/abs/1911.03347")
 SCIKIT_LEARN = Work("scikit-learn", "scikit-learn documentation", "https://scikit-learn.org/stable/")
 HUGGING_FACE = Work("Hugging Face", "Transformers documentation", "https://huggingface.co/docs/transformers/perplexity")
+TRANSFORMERS = Work(
+    "Hugging Face Transformers", "Transformers documentation", "https://huggingface.co/docs/transformers/"
+)
 GEHRING = Work("Gehring et al. 2017", "Convolutional Sequence to Sequence Learning", "https://arxiv.org/abs/1705.03122")
 RAFFEL = Work(
     "Raffel et al. 2020",
     "Exploring the Limits of Transfer Learning with a Unified Text-to-Text Transformer",
     "https://arxiv.org/abs/1910.10683",
+)
+RADFORD = Work(
+    "Radford et al. 2018",
+    "Improving Language Understanding by Generative Pre-Training",
+    "https://cdn.openai.com/research-covers/language-unsupervised/language_understanding_paper.pdf",
 )
 SU = Work(
     "Su et al. 2021",
@@ -178,3 +186,4 @@ WU = Work(
     "Google's Neural Machine Translation System: Bridging the Gap between Human and Machine Translation",
     "https://arxiv.org/abs/1609.08144",
 )
+ZHANG = Work("Zhang and Sennrich 2019", "Root Mean Square Layer Normalization", "https://arxiv.org/abs/1910.07467")

@@ -19,7 +19,7 @@ from torch import Tensor
 from errata.candidates import Argument, Candidate, Instance, Reply
 from errata.checks import oracles
 from errata.checks.case import Case
-from errata.checks.evidence import Evidence, equal, equal_or_refused, finite, holds, refuses, unchanged
+from errata.checks.evidence import Evidence, all_finite, equal, equal_or_refused, finite, holds, refuses, unchanged
 from errata.checks.literature import PYTORCH, VASWANI
 from errata.checks.registry import check
 
@@ -620,7 +620,7 @@ def mask_is_not_changed(candidate: Candidate, case: MultiHeadAttentionCase) -> E
     hint="Compare (mask == 0) instead of adding or multiplying; or refuse masks that are not boolean.",
     case=MultiHeadAttentionCase,
     domain=SEVERAL,
-    unless=["no-mask"],
+    unless=["no-mask", "converted-mask"],
     builds_on=[MASKS],
 )
 def number_mask_keeps_its_meaning(candidate: Candidate, case: MultiHeadAttentionCase) -> Evidence:
@@ -638,7 +638,7 @@ def number_mask_keeps_its_meaning(candidate: Candidate, case: MultiHeadAttention
     hint="Do not take the first axis of a mask for the batch before looking at its rank.",
     case=MultiHeadAttentionCase,
     domain=SEVERAL,
-    unless=["no-mask"],
+    unless=["no-mask", "converted-mask"],
     builds_on=[MASKS],
 )
 def rank_2_mask_is_for_all_or_refused(candidate: Candidate, case: MultiHeadAttentionCase) -> Evidence:
@@ -656,7 +656,7 @@ def rank_2_mask_is_for_all_or_refused(candidate: Candidate, case: MultiHeadAtten
     hint="(B, T, S) broadcasts to (B, H, T, S) as one mask a head as soon as B = H: insert the axis, or refuse rank 3.",
     case=MultiHeadAttentionCase,
     domain=SEVERAL | {"batch": (1, 2, 3), "heads": (2, 3)},
-    unless=["no-mask"],
+    unless=["no-mask", "converted-mask"],
     builds_on=[MASKS],
 )
 def rank_3_mask_is_per_example_or_refused(candidate: Candidate, case: MultiHeadAttentionCase) -> Evidence:
@@ -735,5 +735,4 @@ def keyless_row_is_the_output_bias(candidate: Candidate, case: MultiHeadAttentio
 def keyless_row_gradients_are_finite(candidate: Candidate, case: MultiHeadAttentionCase) -> Evidence:
     inputs = case.inputs(candidate) | {"mask": first_query_keyless(case)}
     reply = answer(built(candidate, case), inputs, cotangent=torch.ones_like(inputs["query"]))
-    gradients = [*reply.gradients.values(), *reply.parameter_gradients.values()]
-    return finite(torch.cat([gradient.flatten() for gradient in gradients]))
+    return all_finite([*reply.gradients.values(), *reply.parameter_gradients.values()])

@@ -43,6 +43,12 @@ def normalised(x: Tensor, axes: int | tuple[int, ...], eps: float) -> Array:
     return rescaled
 
 
+def root_mean_square_normalised(x: Tensor, eps: float) -> Array:
+    """``x / sqrt(mean(x^2) + eps)`` over the last axis (Zhang and Sennrich 2019, 4, equation 4)."""
+    rescaled: Array = array(x) / np.sqrt((array(x) ** 2).mean(axis=-1, keepdims=True) + eps)
+    return rescaled
+
+
 def feed_forward(x: Tensor, weights: Mapping[str, Tensor]) -> Array:
     """``max(0, x W1 + b1) W2 + b2`` (Vaswani et al. 2017, 3.3), weights as in `torch.nn.Linear`."""
     hidden = array(x) @ array(weights["inner.weight"]).T + array(weights["inner.bias"])

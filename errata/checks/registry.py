@@ -1,6 +1,6 @@
 """The checks, by id."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
@@ -113,6 +113,15 @@ def checks_of(component: str) -> list[Check]:
         known = sorted({check.component for check in _CHECKS.values()})
         raise ErrataError(f"no component is called {component!r}: choose one of {', '.join(known)}")
     return found
+
+
+def with_foundations(ids: Iterable[str]) -> list[Check]:
+    """The checks of these ids and all that they build on, in the order of definition."""
+    wanted = set(ids)
+    for check in reversed(_CHECKS.values()):
+        if check.id in wanted:
+            wanted.update(check.builds_on)
+    return [check for check in _CHECKS.values() if check.id in wanted]
 
 
 def get(id: str) -> Check:

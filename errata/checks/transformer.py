@@ -3,7 +3,11 @@
 Shapes: source ids int64 ``(B, S)``, target ids int64 ``(B, T)``, source_mask boolean ``(B, S)`` or None, True = a real
 token, False = padding. Output: logits ``(B, T, V)``; those at t score the token after target t. The candidate adds the
 causal mask itself. Parameters, where known: ``encoder`` (its layers). Id 0 is never drawn: it may mean padding.
-Trait ``one-layer``: one layer a stack, whatever ``layers`` asks for.
+
+Traits: ``one-layer`` (one layer a stack, whatever ``layers`` asks for), ``no-mask`` (it takes no mask), ``tied`` (both
+embeddings and the output projection are one parameter), and those whose argument is passed only where they are
+declared, see `models`: ``cache`` (``chunks`` of the target; with ``single-steps`` one position at a time only),
+``loss`` (``labels`` of the target), ``eager``.
 """
 
 from dataclasses import dataclass, replace
@@ -13,7 +17,7 @@ from torch import Tensor
 
 from errata.candidates import Candidate
 from errata.candidates.candidate import Scalar
-from errata.checks import modules
+from errata.checks import models, modules
 from errata.checks.encoder import another
 from errata.checks.evidence import Evidence, equal, finite, holds
 from errata.checks.literature import PYTORCH, VASWANI
@@ -99,6 +103,9 @@ CAUSAL = "transformer.no-influence-from-the-future"
 HISTORY = "transformer.influence-from-the-past"
 SOURCE_USED = "transformer.every-source-token-has-influence"
 PADDING = "transformer.source-padding-has-no-influence"
+STEPS = "transformer.cached-steps-equal-the-full-pass"
+EAGER = "transformer.eager-equals-fused"
+LOSS = "transformer.loss-is-mean-negative-log-probability"
 
 ENCODER_DECODER = VASWANI.says("3", "the decoder then generates an output sequence")
 NO_FUTURE = VASWANI.says(
@@ -153,6 +160,7 @@ def lengths_may_differ(candidate: Candidate, case: TransformerCase) -> Evidence:
     hint="Give it axes for heads and queries: mask[:, None, None, :] against (B, H, T, S).",
     case=TransformerCase,
     domain=ANY | {"masked": (True,)},
+    unless=["no-mask"],
     builds_on=[RUNS_UNEQUAL],
 )
 def accepts_source_mask(candidate: Candidate, case: TransformerCase) -> Evidence:
@@ -218,6 +226,7 @@ def influence_from_the_past(candidate: Candidate, case: TransformerCase) -> Evid
     case=TransformerCase,
     domain=DOMAIN,
     builds_on=[CAUSAL],
+    tolerance=modules.FLOAT32_INSIDE,
 )
 def prefix_gives_the_same_logits(candidate: Candidate, case: TransformerCase) -> Evidence:
     arguments = case.inputs()
@@ -287,6 +296,7 @@ def target_order_matters(candidate: Candidate, case: TransformerCase) -> Evidenc
     hint="Mask the source twice: in the encoder's self-attention, and in the decoder's attention over the memory.",
     case=TransformerCase,
     domain=DOMAIN | {"masked": (True,)},
+    unless=["no-mask"],
     builds_on=[RUNS_MASKED],
 )
 def source_padding_has_no_influence(candidate: Candidate, case: TransformerCase) -> Evidence:
@@ -304,7 +314,9 @@ def source_padding_has_no_influence(candidate: Candidate, case: TransformerCase)
     hint="The positional term of position t depends on t only, not on the padded length.",
     case=TransformerCase,
     domain=ANY,
+    unless=["no-mask"],
     builds_on=[PADDING],
+    tolerance=modules.FLOAT32_INSIDE,
 )
 def longer_padding_changes_nothing(candidate: Candidate, case: TransformerCase) -> Evidence:
     longer = replace(case, sources=case.sources + 3)
@@ -323,6 +335,7 @@ def longer_padding_changes_nothing(candidate: Candidate, case: TransformerCase) 
     hint="Check the polarity of the source mask: True, or 1, marks real tokens.",
     case=TransformerCase,
     domain=DOMAIN | {"masked": (True,)},
+    unless=["no-mask"],
     builds_on=[RUNS_MASKED, SOURCE_USED],
 )
 def unpadded_source_has_influence(candidate: Candidate, case: TransformerCase) -> Evidence:
@@ -343,6 +356,7 @@ def unpadded_source_has_influence(candidate: Candidate, case: TransformerCase) -
     hint="softmax of a row of -inf is 0/0. Set the weights of such a row to 0.",
     case=TransformerCase,
     domain=ANY,
+    unless=["no-mask"],
     builds_on=[RUNS_MASKED],
 )
 def only_padding_is_finite(candidate: Candidate, case: TransformerCase) -> Evidence:
@@ -360,6 +374,7 @@ def only_padding_is_finite(candidate: Candidate, case: TransformerCase) -> Evide
     case=TransformerCase,
     domain=DOMAIN | {"batch": (2, 3), "masked": (False, True)},
     builds_on=[RUNS_MASKED],
+    tolerance=modules.FLOAT32_INSIDE,
 )
 def sequences_are_independent(candidate: Candidate, case: TransformerCase) -> Evidence:
     return modules.sequences_are_independent(candidate, case)
@@ -556,3 +571,185 @@ def drops_in_training(candidate: Candidate, case: TransformerCase) -> Evidence:
 )
 def keeps_its_type(candidate: Candidate, case: TransformerCase) -> Evidence:
     return modules.keeps_dtype(candidate, case)
+
+
+@check(
+    "transformer.full-source-mask-equals-no-mask",
+    "a mask that marks all source tokens as real gives the logits of no mask",
+    spec=MASKING,
+    level="convention",
+    hint="Without a mask all tokens are real. Check the polarity: True, or 1, marks real tokens.",
+    case=TransformerCase,
+    domain=ANY,
+    unless=["no-mask"],
+    builds_on=[RUNS_MASKED],
+)
+def full_source_mask_equals_no_mask(candidate: Candidate, case: TransformerCase) -> Evidence:
+    full = torch.ones(case.batch, case.sources, dtype=torch.bool)
+    without, masked = answers(candidate, case, case.inputs(), case.inputs() | {"source_mask": full})
+    return equal(masked, without)
+
+
+@check(
+    STEPS,
+    "token by token through the cache, the logits are those of one pass over the whole target",
+    spec=models.STEP_BY_STEP,
+    level="paper",
+    hint="Append the new keys and values before attending, and let the position of a step be how many came before.",
+    case=TransformerCase,
+    domain=DOMAIN,
+    needs=["cache"],
+    builds_on=[RUNS_UNEQUAL],
+    tolerance=modules.FLOAT32_INSIDE,
+)
+def cached_steps_equal_the_full_pass(candidate: Candidate, case: TransformerCase) -> Evidence:
+    return models.cached_equals_full(candidate, case, case.inputs(), [models.one_by_one(case.targets)])
+
+
+@check(
+    "transformer.every-split-equals-the-full-pass",
+    "however the target is cut into chunks, its logits are those of one pass",
+    spec=UP_TO_ITSELF,
+    level="convention",
+    hint="The mask of a chunk is (T, P): row t sees the P - T positions before the chunk and the chunk up to t.",
+    case=TransformerCase,
+    domain=DOMAIN,
+    needs=["cache"],
+    unless=["single-steps"],
+    builds_on=[RUNS_UNEQUAL],
+    tolerance=modules.FLOAT32_INSIDE,
+)
+def every_split_equals_the_full_pass(candidate: Candidate, case: TransformerCase) -> Evidence:
+    return models.cached_equals_full(candidate, case, case.inputs(), models.every_split(case.targets))
+
+
+@check(
+    "transformer.cached-steps-respect-the-source-mask",
+    "with a source mask, the steps give the logits of one pass with this mask",
+    spec=MASKING,
+    level="paper",
+    hint="Keep the source mask with the keys and values of the memory, and pass it at every step.",
+    case=TransformerCase,
+    domain=DOMAIN | {"masked": (True,)},
+    needs=["cache"],
+    unless=["no-mask"],
+    builds_on=[STEPS, RUNS_MASKED],
+)
+def cached_steps_respect_the_source_mask(candidate: Candidate, case: TransformerCase) -> Evidence:
+    return models.cached_equals_full(candidate, case, case.inputs(), [models.one_by_one(case.targets)])
+
+
+@check(
+    "transformer.caches-start-afresh",
+    "a second source and target get through the cache the logits that they get first",
+    spec=VASWANI.says("3.2.3", "the memory keys and values come from the output of the encoder"),
+    level="convention",
+    hint="Make new caches, and project the new memory, when a new source comes.",
+    case=TransformerCase,
+    domain=DOMAIN,
+    needs=["cache"],
+    builds_on=[RUNS_UNEQUAL],
+)
+def caches_start_afresh(candidate: Candidate, case: TransformerCase) -> Evidence:
+    first = case.inputs() | {"chunks": models.one_by_one(case.targets)}
+    source, target = (another(ids, case.vocabulary) for ids in (case.source(), case.target()))
+    return models.caches_start_afresh(candidate, case, first, first | {"source": source, "target": target})
+
+
+@check(
+    EAGER,
+    "the plainly written attention gives the logits of the fused one, to the digits of float32",
+    spec=models.EQUIVALENT,
+    level="convention",
+    hint="Compare scale, causal mask and dropout of the two paths.",
+    case=TransformerCase,
+    domain=DOMAIN | {"dtype": ("float32",)},
+    needs=["eager"],
+    builds_on=[RUNS_UNEQUAL],
+)
+def eager_equals_fused(candidate: Candidate, case: TransformerCase) -> Evidence:
+    return models.eager_equals_fused(candidate, case, case.inputs())
+
+
+@check(
+    "transformer.eager-equals-fused-under-a-mask",
+    "with a source mask, too, both implementations of attention give the same logits",
+    spec=models.EQUIVALENT,
+    level="convention",
+    hint="Compare polarity, shape and fill value of the mask in the two paths.",
+    case=TransformerCase,
+    domain=DOMAIN | {"dtype": ("float32",), "masked": (True,)},
+    needs=["eager"],
+    unless=["no-mask"],
+    builds_on=[EAGER, RUNS_MASKED],
+)
+def eager_equals_fused_under_a_mask(candidate: Candidate, case: TransformerCase) -> Evidence:
+    return models.eager_equals_fused(candidate, case, case.inputs())
+
+
+@check(
+    "transformer.tied-weights-are-one-parameter",
+    "one matrix embeds source and target and scores the tokens: a new row moves both vectors and logits",
+    spec=models.SHARED_MATRIX,
+    level="paper",
+    hint="output.weight = embedding.weight makes one parameter; a copy of its values drifts away in training.",
+    case=TransformerCase,
+    domain=ANY,
+    needs=["tied"],
+    builds_on=[RUNS_UNEQUAL],
+)
+def tied_weights_are_one_parameter(candidate: Candidate, case: TransformerCase) -> Evidence:
+    return models.embedding_is_projection(candidate, case, case.inputs(), "target")
+
+
+@check(
+    LOSS,
+    "the loss is the mean of -log softmax(logits)_k over all target positions, k the label there",
+    spec=models.COUNTED,
+    level="convention",
+    hint="Cross entropy of logits and labels, averaged over tokens. Labels are aligned already: shift nothing twice.",
+    case=TransformerCase,
+    domain=ANY,
+    needs=["loss"],
+    builds_on=[RUNS_UNEQUAL],
+)
+def loss_is_mean_negative_log_probability(candidate: Candidate, case: TransformerCase) -> Evidence:
+    labels = models.labels(case, case.batch, case.targets)
+    return models.loss_is_mean_negative_log_probability(candidate, case, case.inputs(), labels)
+
+
+@check(
+    "transformer.loss-ignores-padding",
+    "labels of -100 do not count: the loss is the mean over the others",
+    spec=models.COUNTED,
+    level="convention",
+    hint="ignore_index=-100, and divide by how many labels count, not by B T.",
+    case=TransformerCase,
+    domain=DOMAIN,
+    needs=["loss"],
+    builds_on=[LOSS],
+)
+def loss_ignores_padding(candidate: Candidate, case: TransformerCase) -> Evidence:
+    labels = models.labels(case, case.batch, case.targets, some_ignored=True)
+    return models.loss_is_mean_negative_log_probability(candidate, case, case.inputs(), labels)
+
+
+@check(
+    "transformer.ignored-labels-have-no-gradient",
+    "a target whose last labels are -100 trains every parameter as the target without its end does",
+    spec=models.NOT_COUNTED,
+    level="convention",
+    hint="No term of the loss may see a position whose label does not count, not even one that vanishes on average.",
+    case=TransformerCase,
+    domain=DOMAIN,
+    needs=["loss"],
+    builds_on=[CAUSAL, LOSS],
+    tolerance=modules.FLOAT32_INSIDE,
+)
+def ignored_labels_have_no_gradient(candidate: Candidate, case: TransformerCase) -> Evidence:
+    counted = int(case.integers("counted", 1, case.targets))
+    labels = models.labels(case, case.batch, case.targets)
+    labels[:, counted:] = models.IGNORED
+    whole = case.inputs() | {"labels": labels}
+    part = whole | {"target": case.target()[:, :counted], "labels": labels[:, :counted]}
+    return models.ignored_labels_have_no_gradient(candidate, case, whole, part)

@@ -1,12 +1,17 @@
 """The findings as Markdown."""
 
 import re
+from collections.abc import Sequence
 from functools import cache
 
 import jinja2
 
 from errata.findings import Claim, Erratum, Findings
+from errata.matrix import Death, Matrix, by_component
 from errata.render.words import lines, matters, shown, sizes
+
+MARKS = {"declared": "●", "also": "○", "blocked": "–", "survived": "·", "not-applicable": ""}
+"""How the matrix of checks and defects shows what a check says of a mutant."""
 
 
 def report(findings: Findings) -> str:
@@ -31,6 +36,12 @@ def claim(claim: Claim) -> str:
     return _templates().get_template("claim.md.j2").render(claim=claim, root="")
 
 
+def strength(deaths: Sequence[Death]) -> str:
+    """The matrix of checks and defects."""
+    template = _templates().get_template("strength.md.j2")
+    return template.render(all=Matrix("all", deaths), matrices=by_component(deaths), marks=MARKS)
+
+
 @cache
 def _templates() -> jinja2.Environment:
     environment = jinja2.Environment(
@@ -40,7 +51,9 @@ def _templates() -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(fenced=_fenced, cell=_cell, sizes=sizes, matters=matters, shown=shown, lines=lines)
+    environment.filters.update(
+        share=_share, fenced=_fenced, cell=_cell, sizes=sizes, matters=matters, shown=shown, lines=lines
+    )
     return environment
 
 
@@ -49,6 +62,11 @@ def _fenced(text: str, language: str) -> str:
     longest = max(map(len, re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}{language}\n{text}{'' if text.endswith(chr(10)) else chr(10)}{fence}"
+
+
+def _share(part: int, whole: int) -> str:
+    """A share in percent."""
+    return f"{100 * part / whole:.1f} %"
 
 
 def _cell(text: str) -> str:

@@ -41,3 +41,15 @@ def test_overlapping_edits_are_refused() -> None:
     edits = [Edit(line=3, old="three", new=""), Edit(line=3, old="ree", new="")]
     with pytest.raises(ErrataError, match="overlaps"):
         edited(SOURCE, edits, "here")
+
+
+def test_an_edit_of_several_lines_compiles_and_keeps_the_line_that_it_replaces() -> None:
+    source = edited(
+        Source.whole("first = 1\nlonger = max(first, 2)\n", "there"),
+        [Edit(old="max(first, 2)", new="max(\n  first,\n2)")],
+        "here",
+    )
+    names: dict[str, object] = {}
+    exec(source.compile(), names)
+    assert names["longer"] == 2
+    assert [source.place(line) for line in range(1, 5)] == [1, 2, 2, 2]

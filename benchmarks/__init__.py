@@ -1,4 +1,4 @@
-"""Side by side with others: how fast `reference` is, as ratios to peers that were measured in the same run.
+"""Side by side with others: how fast `reference` is, and how well the checks judge.
 
 Each module with a `main` is one benchmark and one command, `python -m benchmarks.training` for example; it writes
 `benchmarks/results/<name>.json` and `<name>.svg` and prints the same as a table.
@@ -12,7 +12,16 @@ Each module with a `main` is one benchmark and one command, `python -m benchmark
 | `dates` | what the reference learns of human dates, and what the first document's class does |
 | `gpu` | training step, forward and decoding on a GPU in bfloat16, with the model FLOP utilisation |
 
-`measure` is the harness, `peers` builds the others in the same configuration, `products` is the bound.
+Three more are about the checks:
+
+| module | what it measures |
+|---|---|
+| `effort` | how long the checks of each component take |
+| `alarms` | false alarms of the checks on correct implementations by others |
+| `rivals` | how many of the named defects other public tools find |
+
+`measure` is the harness of the first table, `peers` builds the others in the same configuration, `products` is the
+bound.
 
 Absolute times belong to the machine. Ratios carry over better, since all contestants of a comparison take turns in one
 run: a neighbour's load then falls on all of them alike.

@@ -15,6 +15,7 @@ from reference import (
     combine_masks,
     padding_mask,
 )
+from reference.cache import KeyValueCache
 
 B, S, D, H, INNER = 2, 5, 12, 3, 7
 PADDING = padding_mask(torch.tensor([5, 2]), S)
@@ -138,3 +139,9 @@ def test_skipped_positions_are_zero_after_post_norm_layers() -> None:
     output = Encoder([layer()])(torch.randn(B, S, D), PADDING, skip_padding=True)
     assert (output[~PADDING[:, 0, 0]] == 0).all()
     assert output[PADDING[:, 0, 0]].any()
+
+
+def test_a_step_needs_one_cache_a_layer() -> None:
+    encoder = Encoder([layer(), layer()])
+    with pytest.raises(ValueError, match="zip"):
+        encoder.step(torch.zeros(B, 1, D), [KeyValueCache()])

@@ -105,7 +105,33 @@ def test_loss_averages_over_the_labels_that_count() -> None:
 def test_tied_model_has_one_matrix() -> None:
     module = model(tied=True)
     assert module.output.weight is module.embedding.token.weight
-    assert model(tied=False).output.weight.shape == module.output.weight.shape
+    apart = model(tied=False)
+    assert apart.output.weight.shape == module.output.weight.shape
+    assert apart.output.weight is not apart.embedding.token.weight
+
+
+def test_default_sizes_are_those_of_the_paper() -> None:
+    """Radford et al. 2018, section 4.1: 12 layers, 768 features, 12 heads, inner width 3072, dropout 0.1, post-norm."""
+    with torch.device("meta"):
+        module = LanguageModel(11)
+    first, *_ = layers = list(module.decoder.layers)
+    assert (len(layers), first.width, first.self_attention.heads, first.pre_norm) == (12, 768, 12, False)
+    assert first.feed_forward.inner.weight.shape == (3072, 768)
+    assert {part.probability for part in module.modules() if hasattr(part, "probability")} == {0.1}
+
+
+def test_all_is_done_on_the_device_of_the_ids() -> None:
+    module, ids = model().to("meta"), IDS.to("meta")
+    assert module(ids).device.type == "meta"
+    assert module.step(ids, module.start()).device.type == "meta"
+
+
+def test_loss_and_steps_follow_the_mask_that_they_are_given() -> None:
+    module, mask = model(), padding_mask(torch.tensor([5, 3]), 5).flip(-1)
+    labels = torch.where(mask[:, 0, 0], IDS, -100)
+    masked = module(IDS, mask)
+    close(module.loss(IDS, labels, mask), F.cross_entropy(masked.flatten(0, 1), labels.flatten()))
+    close(module.step(IDS, module.start(), mask), masked)
 
 
 def test_layers_start_different_from_each_other() -> None:

@@ -1,6 +1,7 @@
 """The rules of the house."""
 
 import ast
+import importlib
 import subprocess
 import sys
 from collections import Counter
@@ -41,3 +42,10 @@ def test_top_level_names_of_the_reference_are_unique() -> None:
         if isinstance(node, (ast.FunctionDef, ast.ClassDef))
     )
     assert [name for name, count in names.items() if count > 1] == []
+
+
+def test_every_name_that_a_package_exports_is_there() -> None:
+    for file in sorted([*(ROOT / "errata").rglob("__init__.py"), *(ROOT / "reference").rglob("__init__.py")]):
+        package = importlib.import_module(".".join(file.parent.relative_to(ROOT).parts))
+        missing = [name for name in getattr(package, "__all__", ()) if not hasattr(package, name)]
+        assert missing == [], package.__name__

@@ -6,7 +6,6 @@ from errata.candidates.program import Program, Source
 
 __all__ = [
     "Argument",
-    "CallableCandidate",
     "Candidate",
     "CandidateError",
     "Instance",

@@ -89,8 +89,8 @@ class Report:
         barred = [outcome.check for outcome in self.outcomes if outcome.kind == "not-applicable"]
         missing = [check.needs - has for check in barred if not check.unless & has]
         single = Counter(trait for traits in missing if len(traits) == 1 for trait in traits)
-        fields = self.adapter.unlocked_by
-        return {fields[trait]: count for trait, count in single.most_common() if trait in fields}
+        unlocking = self.adapter.unlocked_by
+        return {unlocking[trait]: count for trait, count in single.most_common() if trait in unlocking}
 
     def raise_if_failed(self) -> None:
         """Raise what `str` shows.
@@ -117,7 +117,7 @@ class Report:
             "totals": {kind: self.totals[kind] for kind in (*RAN, "blocked", "not-applicable")},
             "outcomes": [recorded(outcome, self.adapter) for outcome in self.outcomes],
         }
-        return (json.dumps(record, ensure_ascii=False, indent=2, sort_keys=False) + "\n").encode()
+        return (json.dumps(record, ensure_ascii=False, indent=2) + "\n").encode()
 
 
 def worded(kind: Kind) -> str:

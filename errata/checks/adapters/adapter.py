@@ -196,9 +196,8 @@ def own_place(error: BaseException) -> str | None:
 
 def is_users(file: str) -> bool:
     """Whether a source file is the user's own."""
-    return not any(part in Path(file).parts for part in ("site-packages", "dist-packages")) and not Path(
-        file
-    ).is_relative_to(OWN_FOLDER)
+    path = Path(file)
+    return not {"site-packages", "dist-packages"} & set(path.parts) and not path.is_relative_to(OWN_FOLDER)
 
 
 def described(value: Any) -> str:

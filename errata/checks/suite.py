@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 from errata.checks import engine
 from errata.checks.adapters.adapter import AdaptedCandidate, Adapter
 from errata.checks.engine import Result
-from errata.checks.registry import Check, Level, checks_of, get
+from errata.checks.registry import Check, Level, checks_of, get, with_foundations
 from errata.checks.report import BAD, ConformanceError, Outcome, Report, described
 from errata.errors import ErrataError
 
@@ -126,16 +126,10 @@ class Item:
 
     def expected(self) -> str | None:
         """Why it is expected to fail: itself, or because it builds on a check that is."""
-        for id in self._foundations(self.check):
-            if id in self.suite.expected_failures:
-                own = self.suite.expected_failures[id]
-                return own if id == self.check.id else f"builds on {id}: {own}"
+        for check in reversed(with_foundations([self.check.id])):  # itself is the last one defined
+            if reason := self.suite.expected_failures.get(check.id):
+                return reason if check is self.check else f"builds on {check.id}: {reason}"
         return None
-
-    def _foundations(self, check: Check) -> Iterator[str]:
-        yield check.id
-        for id in check.builds_on:
-            yield from self._foundations(get(id))
 
 
 def run(

@@ -11,7 +11,7 @@ from errata import defects
 from errata.candidates import LocalCandidate, Source
 from errata.candidates.binding import Binding
 from errata.candidates.edit import Edit, edited
-from errata.checks import Check, all_checks, checks_of, engine, get
+from errata.checks import Check, all_checks, checks_of, engine, get, with_foundations
 from errata.tables import Table, read
 
 COMPONENTS = defects.components()
@@ -90,14 +90,6 @@ def failed(candidate: LocalCandidate, checks: Iterable[Check], examples: int = e
     }
 
 
-def with_what_they_build_on(ids: Iterable[str]) -> list[Check]:
-    wanted = set(ids)
-    for check in reversed(all_checks()):
-        if check.id in wanted:
-            wanted.update(check.builds_on)
-    return [check for check in all_checks() if check.id in wanted]
-
-
 @pytest.mark.parametrize("name", COMPONENT_NAMES)
 def test_the_reference_passes_and_every_check_applies_to_it_or_to_a_peer(name: str) -> None:
     results = engine.run(LocalCandidate(COMPONENTS[name].reference()), checks_of(name))
@@ -110,7 +102,7 @@ def test_the_reference_passes_and_every_check_applies_to_it_or_to_a_peer(name: s
 @pytest.mark.parametrize(("name", "defect"), [pytest.param(n, d, id=f"{n}-{d.name}") for n, d in DEFECTS])
 def test_a_defect_dies_by_its_declared_checks(name: str, defect: defects.Defect) -> None:
     assert defect.kills
-    found = failed(LocalCandidate(COMPONENTS[name].mutant(defect)), with_what_they_build_on(defect.kills))
+    found = failed(LocalCandidate(COMPONENTS[name].mutant(defect)), with_foundations(defect.kills))
     assert set(defect.kills) <= set(found)
 
 
@@ -131,7 +123,7 @@ def test_a_right_peer_raises_no_alarm_but_the_expected(peer: Peer) -> None:
 @pytest.mark.parametrize("peer", [pytest.param(p, id=f"{p.binding.component}-{p.name}") for p in PEERS if p.wrong])
 def test_a_wrong_peer_is_caught(peer: Peer) -> None:
     assert peer.expected_failures
-    found = failed(peer.candidate(), with_what_they_build_on(peer.expected_failures))
+    found = failed(peer.candidate(), with_foundations(peer.expected_failures))
     assert set(peer.expected_failures) <= set(found)
 
 
@@ -144,7 +136,7 @@ def test_a_defect_planted_in_a_peer_dies_too(peer: Peer, planted: Planted) -> No
     mutant, silent = peer.mutant(planted), peer.says_nothing_by()
     wanted = {id for id in planted.kills or defect.kills if get(id).applies_to(mutant)} - silent
     assert wanted
-    assert wanted <= set(failed(mutant, with_what_they_build_on(wanted)))
+    assert wanted <= set(failed(mutant, with_foundations(wanted)))
 
 
 @pytest.mark.parametrize("name", COMPONENTS)

@@ -51,9 +51,11 @@ class CallableInstance:
                 self.built.train(training)
             result = self.target(**passed) if self.built is None else self.target(self.built, **passed)
             outputs = _named(result)
-            # A leading dot keeps parameters apart from arguments of the same name.
-            own = {f".{name}": value for name, value in self._trained().items()}
-            gradients = _gradients(outputs["output"], cotangent, tensors | own)
+            gradients = {}
+            if cotangent is not None:
+                # A leading dot keeps parameters apart from arguments of the same name.
+                own = {f".{name}": value for name, value in self._trained().items()}
+                gradients = _gradients(outputs["output"], cotangent, tensors | own)
         return Reply(
             outputs={name: value.detach() for name, value in outputs.items()},
             arguments={name: value.detach() for name, value in tensors.items()},
@@ -130,8 +132,8 @@ def _named(result: Any) -> dict[str, Tensor]:
     return dict(outputs)
 
 
-def _gradients(output: Tensor, cotangent: Tensor | None, sources: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    if cotangent is None or not output.requires_grad:
+def _gradients(output: Tensor, cotangent: Tensor, sources: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    if not output.requires_grad:
         return {}
     wanted = {name: value for name, value in sources.items() if value.requires_grad}
     found = torch.autograd.grad(output, list(wanted.values()), cotangent, allow_unused=True)

@@ -4,7 +4,7 @@ Parameters ``inner.weight`` ``(hidden, D)``, ``inner.bias``, ``outer.weight`` ``
 ``gelu`` names the activation, where it is not the paper's; ``no-biases``: the maps have none.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -173,6 +173,39 @@ def outputs_may_be_negative(candidate: Candidate, case: FeedForwardCase) -> Evid
     lowest, bound = output.min().item(), -0.05 * output.abs().max().item()
     # A smooth activation at the end leaves some numbers between -0.3 and 0: little beside what large inputs give.
     return holds(lowest < bound, expected=f"an output below {bound:.4g}", actual=f"the lowest is {lowest:.4g}")
+
+
+@check(
+    "feed_forward.each-hidden-unit-learns-both-ways",
+    "a further hidden unit brings at least 2 D weights that learn: D into it and D out of it",
+    spec=INNER,
+    level="paper",
+    hint="Make both maps in __init__, as attributes and of the width asked for, and detach nothing between them.",
+    case=FeedForwardCase,
+    domain=LARGE,
+    builds_on=[RUNS],
+)
+def each_hidden_unit_learns_both_ways(candidate: Candidate, case: FeedForwardCase) -> Evidence:
+    narrow, wide = (modules.learning(candidate, replace(case, hidden=case.hidden + more)) for more in (0, 1))
+    least = 2 * case.width
+    return holds(wide - narrow >= least, expected=f"at least {least} numbers more", actual=f"{wide - narrow} more")
+
+
+@check(
+    "feed_forward.adds-nothing-of-its-own",
+    "with weights and biases of 0 the output is 0: x itself, or anything else, is added elsewhere",
+    spec=EQUATION,
+    level="paper",
+    hint="The residual connection stands around this network, not in it: take it out here, or it is added twice.",
+    case=FeedForwardCase,
+    domain=DOMAIN,
+    builds_on=[RUNS],
+)
+def adds_nothing_of_its_own(candidate: Candidate, case: FeedForwardCase) -> Evidence:
+    instance = case.build(candidate)
+    modules.silence(instance)
+    output = instance.call(case.inputs()).output
+    return equal(output, torch.zeros_like(output))
 
 
 @check(

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from errata.candidates import Candidate, Instance
-from errata.checks import oracles
+from errata.checks import modules, oracles
 from errata.checks.case import Case
 from errata.checks.evidence import Evidence, equal, holds
 from errata.checks.literature import MICHEL
@@ -118,6 +118,27 @@ def removed_equals_gated_by_zero(candidate: Candidate, case: HeadPruningCase) ->
 
 
 @check(
+    "head_pruning.heads-add-up",
+    "the output is a sum over the heads: what two sets of them take away one by one, they take away together",
+    spec=GATES,
+    level="paper",
+    hint="Let each head keep its queries, keys, values and scale, and the output its bias, whatever goes beside it.",
+    case=HeadPruningCase,
+    domain=DOMAIN | {"heads": (3, 4), "removed": (2, 3)},
+    where=_one_stays,
+    builds_on=[RUNS],
+)
+def heads_add_up(candidate: Candidate, case: HeadPruningCase) -> Evidence:
+    instance, inputs = _built(candidate, case), case.inputs()
+    rest, first = case.kept(), torch.zeros(case.heads, dtype=torch.bool)
+    first[case.permutation("order", case.heads)[0]] = True
+    all_heads, without_first, without_others, without_both = (
+        instance.call(inputs | {"kept": kept}).output for kept in (torch.ones_like(rest), ~first, rest | first, rest)
+    )
+    return equal(without_first + without_others, all_heads + without_both, scale=case.width**2)
+
+
+@check(
     "head_pruning.removed-heads-have-no-influence",
     "other projections for the heads removed change nothing",
     spec=GATES,
@@ -182,11 +203,9 @@ def parameters_go_with_the_heads(candidate: Candidate, case: HeadPruningCase) ->
 
 
 def _built(candidate: Candidate, case: HeadPruningCase) -> Instance:
-    """An instance with drawn weights where their names are known."""
+    """An instance with drawn weights."""
     instance = candidate.build({"width": case.width, "heads": case.heads}, dtype=case.dtype, seed=case.seed)
-    if "weights" in candidate.traits:
-        state = instance.state()
-        instance.load({name: case.normal(name, *state[name].shape) for name in sorted(instance.parameters())})
+    modules.filled(instance, case)
     return instance
 
 

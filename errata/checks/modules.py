@@ -129,6 +129,13 @@ def gradients_reach(candidate: Candidate, case: ModuleCase, *names: str) -> Evid
     return holds(not missing, expected=f"gradients for {', '.join(names)}", actual=f"none for {', '.join(missing)}")
 
 
+def learning(candidate: Candidate, case: ModuleCase) -> int:
+    """How many numbers have a gradient of the output's sum."""
+    instance = case.build(candidate)
+    state = instance.state()
+    return sum(state[name].numel() for name in _reached(instance, case))
+
+
 def state_is_complete(candidate: Candidate, case: ModuleCase) -> Evidence:
     """A module that is given another one's state answers as the other does."""
     first = case.build(candidate)
@@ -236,7 +243,7 @@ def is_normalised(states: Tensor) -> Evidence:
     )
 
 
-def filled(instance: Instance, case: ModuleCase) -> Mapping[str, Tensor]:
+def filled(instance: Instance, case: Case) -> Mapping[str, Tensor]:
     """Give every parameter drawn values, so that no initial 0 or 1 hides anything; returns the new state."""
     state = instance.state()
     instance.load({name: case.normal(name, *state[name].shape) for name in sorted(instance.parameters())})

@@ -74,9 +74,9 @@ def remove_heads(attention: MultiHeadAttention, heads: Collection[int]) -> None:
         setattr(attention, name, linear_of(linear.weight[rows], None if linear.bias is None else linear.bias[rows]))
     attention.output = linear_of(attention.output.weight[:, rows], attention.output.bias)
     attention.heads = len(kept)
-    if isinstance(attention.position, AlibiBias):
-        attention.position = copy.deepcopy(attention.position)
-        attention.position.slopes = attention.position.slopes[kept]
-    elif isinstance(attention.position, RelativeBias):
-        attention.position = copy.deepcopy(attention.position)
-        attention.position.table = nn.Parameter(attention.position.table.detach()[:, kept])
+    if isinstance(attention.position, AlibiBias | RelativeBias):
+        position = attention.position = copy.deepcopy(attention.position)
+        if isinstance(position, AlibiBias):
+            position.slopes = position.slopes[kept]
+        else:
+            position.table = nn.Parameter(position.table.detach()[:, kept])

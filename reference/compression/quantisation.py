@@ -37,7 +37,7 @@ def quantise_statically(model: nn.Module, calibrate: Callable[[], object]) -> No
     """
     torchao = require("torchao.quantization", extra="deploy")
     linears = untied_linears(model)
-    observers = {linear: _min_max_observer() for linear in linears}
+    observers = {linear: _min_max_observer(torchao) for linear in linears}
     hooks = [linear.register_forward_pre_hook(partial(_observe, observer)) for linear, observer in observers.items()]
     try:
         with torch.no_grad():
@@ -62,11 +62,9 @@ def stored_bytes(model: nn.Module) -> int:
     return sum(_bytes(tensor) for tensor in chain(model.parameters(), model.buffers()))
 
 
-def _min_max_observer() -> Any:
-    torchao = require("torchao.quantization", extra="deploy")
-    observer = require("torchao.quantization.observer", extra="deploy").AffineQuantizedMinMaxObserver
-    epsilon = torch.finfo(torch.float32).eps  # of the scale, where all inputs are 0
-    return observer(torchao.MappingType.SYMMETRIC, torch.int8, torchao.PerTensor(), eps=epsilon, keepdim=True)
+def _min_max_observer(torchao: Any) -> Any:
+    symmetric, whole = torchao.MappingType.SYMMETRIC, torchao.PerTensor()
+    return torchao.observer.AffineQuantizedMinMaxObserver(symmetric, torch.int8, whole, keepdim=True)
 
 
 def _observe(observer: nn.Module, linear: nn.Module, inputs: tuple[Tensor]) -> None:

@@ -58,8 +58,8 @@ class FastDecoder:
         source: Int[Tensor, "B S"],
         max_length: int,
         *,
-        source_mask: Mask | None = None,
-        beams: int = 1,
+        source_mask: Mask | None,
+        beams: int,
     ) -> None:
         """Encode the source; `max_length` is the most ids that will be asked for.
 

@@ -18,7 +18,7 @@ def rotary_table(length: int, width: int, base: float = 10000.0) -> Float[Tensor
     if width % 2:
         raise ValueError(f"width must be even, because features are turned in pairs, got {width}")
     frequency = base ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)
-    angle = torch.arange(length, dtype=torch.float64)[:, None] * frequency
+    angle = torch.arange(length)[:, None] * frequency
     return torch.stack((angle.cos(), angle.sin()))
 
 

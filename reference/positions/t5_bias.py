@@ -25,7 +25,8 @@ def relative_bucket(
         distance, first = offsets.abs(), buckets * (offsets > 0)
     exact = buckets // 2
     ratio = distance.clamp(min=exact).to(torch.float64) / exact
-    steps = ratio.log() / math.log(max_distance / exact) * (buckets - exact)
+    # A whole number of steps may come out a rounding error short, which must not lead into the bucket before.
+    steps = ratio.log() / math.log(max_distance / exact) * (buckets - exact) + 1e-9
     far = (exact + steps.to(offsets.dtype)).clamp(max=buckets - 1)
     return first + torch.where(distance < exact, distance, far)
 

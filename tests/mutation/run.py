@@ -1,15 +1,17 @@
 """mutmut on this project, with the arguments of ``mutmut``: ``python tests/mutation/run.py run``.
 
-Three things are otherwise than in mutmut itself. Tests are collected once, so that a mutant costs a fork and its own
+Four things are otherwise than in mutmut itself. Tests are collected once, so that a mutant costs a fork and its own
 tests. The tests that call the reference in another process, where mutmut does not see what they call, are run against
-each mutant, last. And functions under `torch.no_grad()` or `torch.inference_mode()` are mutated too; mutmut leaves out
-whatever is decorated, because a copy of it is decorated once more, which does no harm here.
+each mutant, last. Progress bars get a lock for each process. And functions under `torch.no_grad()` or
+`torch.inference_mode()` are mutated too; mutmut leaves out whatever is decorated, because a copy of it is decorated
+once more, which does no harm here.
 """
 
 import os
 from collections.abc import Iterable
 from contextlib import redirect_stderr, redirect_stdout
 from functools import cached_property
+from threading import RLock
 
 import libcst as cst
 import pytest
@@ -20,6 +22,7 @@ from mutmut.runners.harness import PytestRunner
 from mutmut.utils.file_utils import change_cwd
 from mutmut.utils.format_utils import get_module_from_key
 from mutmut.workers import isolation
+from tqdm import tqdm
 
 HARMLESS_DECORATORS = {"torch.no_grad()", "torch.inference_mode()"}
 NEEDS_A_GPU = {"_captured"}
@@ -69,6 +72,7 @@ class CollectedOnce(PytestRunner):
             items = {item.nodeid: item for item in session.items}
             wanted += [name for name in items if name.startswith(IN_ANOTHER_PROCESS)]
             session.items = [items[name] for name in wanted]
+        tqdm.set_lock(RLock())  # its own is one for all forks, and stays locked when one of them is killed
         # These also keep the streams that mutmut puts there, whose end would be a warning, and so a failure, in a test.
         with open(os.devnull, "w") as quiet, redirect_stdout(quiet), redirect_stderr(quiet):
             try:

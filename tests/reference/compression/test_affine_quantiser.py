@@ -113,3 +113,11 @@ def test_equals_torchao(axis: int | None) -> None:
 def test_bad_arguments(x: Tensor, options: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         AffineQuantiser.covering(x, **options)
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_constant_zero_has_a_scale_and_stays_zero(symmetric: bool) -> None:
+    quantiser = AffineQuantiser.covering(torch.zeros(3), symmetric=symmetric)
+    assert quantiser.scale.item() == 1
+    assert quantiser.zero_point.item() == (0 if symmetric else -128)
+    assert quantiser.dequantise(quantiser.quantise(torch.zeros(3))).tolist() == [0, 0, 0]

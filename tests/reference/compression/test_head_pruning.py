@@ -170,3 +170,16 @@ def test_opposite_sequences_do_not_cancel() -> None:
 def test_bad_heads(removed: Collection[int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         remove_heads(module(), removed)
+
+
+def test_importance_is_that_of_one_sequence_or_more() -> None:
+    heads = module()
+    query, key, value = (x[:1] for x in inputs())
+    assert head_importance(heads, 1, lambda: heads(query, key, value).sum(dim=(1, 2))).shape == (H,)
+    with pytest.raises(ValueError, match="batch must be at least 1, got 0"):
+        head_importance(heads, 0, lambda: heads(query, key, value).sum(dim=(1, 2)))
+
+
+def test_importance_is_computed_where_the_heads_are() -> None:
+    heads, x = module().to("meta"), torch.empty(B, T, D, dtype=torch.float64, device="meta")
+    assert head_importance(heads, B, lambda: heads(x, x, x).sum(dim=(1, 2))).device.type == "meta"

@@ -34,3 +34,10 @@ def test_linear_of_copies(bias: bool) -> None:
         for parameter in model.parameters():
             parameter.add_(1)
     torch.testing.assert_close(copy(x), expected, rtol=0, atol=0)
+
+
+def test_linear_of_draws_nothing() -> None:
+    model = nn.Linear(3, 5)
+    before = torch.get_rng_state()
+    linear_of(model.weight, model.bias)
+    assert torch.get_rng_state().equal(before)

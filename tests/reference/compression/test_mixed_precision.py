@@ -130,3 +130,8 @@ def test_bad_arguments() -> None:
         MixedPrecision("cpu", torch.float32)
     with pytest.raises(ValueError, match=r"loss must be float32, got torch\.bfloat16: compute it from logits\.float"):
         MixedPrecision("cpu").backward(torch.zeros((), dtype=torch.bfloat16))
+
+
+def test_the_scaler_is_that_of_the_device_and_at_work_for_float16_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.amp, "GradScaler", lambda device, *, enabled: (device, enabled))
+    assert [MixedPrecision("xpu", dtype).scaler for dtype in DTYPES] == [("xpu", False), ("xpu", True)]

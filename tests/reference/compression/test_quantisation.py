@@ -1,5 +1,6 @@
 import copy
 import io
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -171,3 +172,32 @@ def test_calibration_leaves_no_hooks_and_must_reach_every_map() -> None:
     assert type(model[0].weight) is nn.Parameter
     quantise_statically(model, lambda: model(x))
     assert not any(linear._forward_pre_hooks for linear in model)
+
+
+def test_buffers_are_stored_too() -> None:
+    norm = nn.BatchNorm1d(3)
+    assert stored_bytes(norm) == 4 * 4 * 3 + 8  # gain, bias, mean and variance; and the count of batches, int64
+
+
+@pytest.mark.parametrize("quantise", [quantise_dynamically, lambda model: quantise_statically(model, list)])
+def test_a_missing_torchao_is_named_with_its_remedy(
+    quantise: Callable[[nn.Module], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torchao.quantization", None)
+    with pytest.raises(ImportError, match=r"pip install 'transformer-errata\[deploy\]'"):
+        quantise(nn.Linear(2, 2))
+
+
+@pytest.mark.parametrize("size", [0.0, 1e-6])
+def test_small_inputs_are_not_rounded_away_and_none_at_all_are_no_division_by_zero(size: float) -> None:
+    layer, x = nn.Sequential(nn.Linear(4, 4, bias=False)), size * torch.tensor([[1.0, -2.0, 3.0, 4.0]])
+    expected = layer(x)
+    quantise_statically(layer, lambda: layer(x))
+    torch.testing.assert_close(layer(x), expected, rtol=0, atol=0.05 * size)
+
+
+@pytest.mark.parametrize("quantise", [dynamically, statically])
+def test_the_compiler_keeps_its_settings(quantise: Callable[[nn.Module], None], trained: Transformer) -> None:
+    with torch._inductor.config.patch(coordinate_descent_tuning=False):
+        quantise(copy.deepcopy(trained))
+        assert not torch._inductor.config.coordinate_descent_tuning

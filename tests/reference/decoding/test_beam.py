@@ -7,7 +7,7 @@ from torch import Tensor
 
 from reference import Transformer
 from reference.decoding import CachedTransformer, beam_search, greedy_search, length_penalty
-from reference.decoding.beam import GROUP, first_best, one_by_one
+from reference.decoding.beam import GROUP, Beam, first_best, one_by_one
 
 PADDING, END, START = 0, 1, 2
 V, STEPS = 4, 3
@@ -183,3 +183,51 @@ def test_bad_arguments(table: type, change: dict[str, float], message: str) -> N
     arguments = {"beams": 2, "max_length": 2} | IDS | change
     with pytest.raises(ValueError, match=message):
         beam_search(table(torch.zeros(1, 2, V, V), 2), starts(1), **arguments)
+
+
+def test_half_precision_logits_are_made_precise_before_the_softmax(table: type) -> None:
+    logits = torch.randn(3, 4, V, V).bfloat16()
+    found, expected = (
+        beam_search(table(rounded, 2), starts(3), beams=2, **IDS, max_length=4, best=2)
+        for rounded in (logits, logits.float())
+    )
+    assert torch.equal(found.scores, expected.scores)
+
+
+def test_alpha_is_that_of_vaswani_unless_given(table: type) -> None:
+    """Section 6.1: 0.6. Where nothing ends, the penalty of length 4 counts."""
+    logits = torch.randn(3, 4, V, V)
+    logits[..., END] = -torch.inf
+    found, expected = (
+        beam_search(table(logits, 2), starts(3), beams=2, **IDS, max_length=4, **options)
+        for options in ({}, {"alpha": 0.6})
+    )
+    assert torch.equal(found.scores, expected.scores)
+
+
+def beam_of(scores: list[list[float]], hopes: list[list[float]], limit: int = 9, alpha: float = 0.6) -> Beam:
+    """The first place of each sequence is frozen; the others live, and come to these hopes at the longest."""
+    frozen = torch.zeros(len(scores), len(scores[0]), dtype=torch.bool)
+    frozen[:, 0] = True
+    log_probabilities = torch.tensor(hopes, dtype=torch.float64) * ((5 + limit) / 6) ** alpha
+    ids, limits = torch.full((*frozen.shape, 1), START), torch.full((len(scores),), limit)
+    return Beam(ids, log_probabilities, torch.tensor(scores).double(), frozen, limits, alpha)
+
+
+def test_each_sequence_is_decided_by_its_own_hopes_and_its_best_score() -> None:
+    decided = beam_of(scores=[[-5.0, -8.0], [-1.0, -4.0]], hopes=[[0.0, -6.0], [0.0, -2.0]])
+    assert decided.is_decided(1)
+    assert not decided.is_decided(2)
+    assert not beam_of(scores=[[-5.0, -8.0], [-1.0, -4.0]], hopes=[[0.0, -4.0], [0.0, -2.0]]).is_decided(1)
+
+
+@pytest.mark.parametrize("limit", range(2, 12))
+@pytest.mark.parametrize("ahead", [1e-12, -1e-12])
+def test_the_least_hope_counts(limit: int, ahead: float) -> None:
+    assert beam_of(scores=[[-1.0, -9.0]], hopes=[[0.0, -1.0 + ahead]], limit=limit).is_decided(1) == (ahead < 0)
+
+
+def test_a_step_is_done_on_the_device_of_the_ids() -> None:
+    beam = Beam.begin(starts(2).to("meta"), 3, torch.tensor([4, 4], device="meta"), 0.6)
+    rows, grown = beam.grown(torch.empty(6, V, device="meta"), END, PADDING)
+    assert {x.device.type for x in (beam.scores, rows, grown.ids, grown.scores)} == {"meta"}

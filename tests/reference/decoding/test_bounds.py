@@ -23,3 +23,7 @@ def test_ids_outside_the_vocabulary() -> None:
         require_in_vocabulary(5, end_id=1, padding_id=5)
     with pytest.raises(ValueError, match=r"end_id must lie within 0\.\.4, the vocabulary, got -1"):
         require_in_vocabulary(5, end_id=-1, padding_id=0)
+
+
+def test_the_limits_are_where_the_ids_are() -> None:
+    assert length_limits(3, torch.empty(0, dtype=torch.long, device="meta")).device.type == "meta"

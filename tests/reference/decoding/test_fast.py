@@ -26,15 +26,18 @@ def test_equals_its_readable_twin_at_every_step(
         torch.testing.assert_close(fast(ids), readable(ids), rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("beams", [2, 4])
 @pytest.mark.parametrize("padded", [True, False])
-def test_equals_its_readable_twin_with_beams(small: Callable[..., Transformer], source: Tensor, padded: bool) -> None:
+def test_equals_its_readable_twin_with_beams(
+    small: Callable[..., Transformer], source: Tensor, padded: bool, beams: int
+) -> None:
     model, source = small(), source if padded else source[:1]
-    fast = FastTransformer(model).scorer(source, 9, beams=4)
-    readable = CachedTransformer(model, source, beams=4)
+    fast = FastTransformer(model).scorer(source, 9, beams=beams)
+    readable = CachedTransformer(model, source, beams=beams)
     for _ in range(9):
-        ids = torch.randint(1, 13, (4 * len(source),))
+        ids = torch.randint(1, 13, (beams * len(source),))
         torch.testing.assert_close(fast(ids), readable(ids), rtol=0, atol=1e-12)
-        rows = (torch.randint(4, (len(source), 4)) + 4 * torch.arange(len(source))[:, None]).flatten()
+        rows = (torch.randint(beams, (len(source), beams)) + beams * torch.arange(len(source))[:, None]).flatten()
         fast.select(rows)
         readable.select(rows)
 

@@ -73,3 +73,8 @@ def test_bad_arguments(table: type, change: dict[str, int], message: str) -> Non
 def test_a_start_outside_the_vocabulary_is_refused(small: Callable[..., Transformer], source: Tensor) -> None:
     with pytest.raises(ValueError, match=r"ids must lie within 0\.\.12, got 13\.\.13"):
         greedy_search(CachedTransformer(small(), source), torch.full((3,), 13), **IDS, max_length=2)
+
+
+def test_nothing_to_follow_gives_nothing(table: type) -> None:
+    found = greedy_search(table(torch.zeros(0, 2, 6, 6)), torch.zeros(0, dtype=torch.long), **IDS, max_length=2)
+    assert found.shape == (0, 0)

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from reference import Transformer, padding_mask
+from reference.cache import DecodingState
 from reference.decoding import CachedTransformer
 
 
@@ -38,3 +39,12 @@ def test_bad_arguments(small: Callable[..., Transformer], source: Tensor) -> Non
         CachedTransformer(small(), source, beams=0)
     with pytest.raises(ValueError, match=r"model is in training, where it drops at random: call model\.eval\(\) first"):
         CachedTransformer(small().train(), source)
+
+
+def test_the_hypotheses_begin_on_the_device_of_the_sources(
+    small: Callable[..., Transformer], source: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Tensor] = []
+    monkeypatch.setattr(DecodingState, "select", lambda self, rows: seen.append(rows))
+    CachedTransformer(small().to("meta"), source.to("meta"), beams=2)
+    assert [rows.device.type for rows in seen] == ["meta"]

@@ -1,5 +1,6 @@
 import math
 import random
+import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 
@@ -110,3 +111,9 @@ def test_tokens_ending_in_a_period_raise_no_advice(caplog: pytest.LogCaptureFixt
 def test_bad_arguments(call: Callable, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_a_missing_sacrebleu_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sacrebleu", None)
+    with pytest.raises(ImportError, match=r"pip install 'transformer-errata\[evaluate\]'"):
+        corpus_bleu(["a"], [["a"]])

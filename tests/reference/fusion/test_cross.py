@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from reference import EncoderLayer, FeedForward, MultiHeadAttention, padding_mask
+from reference import Dropout, EncoderLayer, FeedForward, MultiHeadAttention, padding_mask
 from reference.fusion import CoAttentionLayer, CrossAttentionBlock, CrossFusion, PatchEmbedding
 
 B, T, P, D, H, INNER = 3, 4, 5, 8, 2, 16
@@ -143,3 +143,16 @@ def test_bad_arguments() -> None:
         CrossFusion([])
     with pytest.raises(ValueError, match=r"dropout must be a probability between 0 and 1, got 2\.0"):
         block(dropout=2.0)
+
+
+@pytest.mark.parametrize(("options", "probability"), [({}, 0.1), ({"dropout": 0.3}, 0.3)])
+def test_dropout_is_as_asked_and_otherwise_that_of_the_paper(options: dict[str, float], probability: float) -> None:
+    asked = CrossAttentionBlock(MultiHeadAttention(D, H), FeedForward(D, INNER), **options)
+    dropouts = [part.probability for part in asked.modules() if isinstance(part, Dropout)]
+    assert dropouts == [probability] * 2
+
+
+def test_a_stage_without_one_of_its_parts_is_no_stage(fusion: CrossFusion) -> None:
+    del fusion.text_layers[1]
+    with pytest.raises(ValueError, match="zip"):
+        fusion(*modes())

@@ -91,3 +91,11 @@ def test_masks_that_are_no_padding_masks_are_refused(fusion: EarlyFusion, name: 
 def test_bad_width(fusion: EarlyFusion) -> None:
     with pytest.raises(ValueError, match="width must be at least 1, got 0"):
         EarlyFusion(fusion.encoder, 0)
+
+
+def test_there_are_two_types_and_all_is_done_on_the_device_of_the_text(fusion: EarlyFusion) -> None:
+    assert fusion.types.weight.shape == (2, D)
+    devices = []
+    fusion.types.register_forward_pre_hook(lambda _, inputs: devices.extend(x.device.type for x in inputs))
+    encoded = fusion.to("meta")(*(x.to("meta") for x in modes()))
+    assert {*devices, *(x.device.type for x in encoded)} == {"meta"}

@@ -54,3 +54,9 @@ def test_bad_sizes() -> None:
         SegmentEmbedding(0, 4)
     with pytest.raises(ValueError, match="width must be at least 1, got 0"):
         SegmentEmbedding(2, 0)
+
+
+def test_it_starts_small_and_different_everywhere() -> None:
+    table = SegmentEmbedding(64, 64).weight
+    assert 0.018 < table.std() < 0.022
+    assert len(set(table.flatten().tolist())) > 4000

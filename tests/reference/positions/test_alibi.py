@@ -57,7 +57,9 @@ def test_half_precision_rounds_the_product_alone() -> None:
         module = AlibiBias(12).to(dtype)
         x = torch.zeros(1, 12, 600, 1, dtype=dtype)
         exact = bias_of(12, 600, 600)
-        torch.testing.assert_close(module(x, x)[2][0].double(), exact, rtol=0.51 * torch.finfo(dtype).eps, atol=0)
+        bias = module(x, x)[2][0]
+        assert bias.dtype == dtype
+        torch.testing.assert_close(bias.double(), exact, rtol=0.51 * torch.finfo(dtype).eps, atol=0)
 
 
 def test_without_a_causal_mask_a_reversed_sequence_is_the_same_to_it() -> None:

@@ -13,6 +13,10 @@ from reference.positions import (
     RelativeKeys,
     RelativeMultiHeadAttention,
     RotaryEmbedding,
+    alibi,
+    key_offsets,
+    relative,
+    t5_bias,
 )
 
 B, T, H, D = 2, 6, 3, 12
@@ -138,3 +142,18 @@ def test_absolute_and_relative_positions_mix(module: MultiHeadAttention) -> None
     mixed = layer(absolute(longer), hidden)[:, 3:] - layer(absolute(x))
     assert relative_alone.abs().max() < 1e-12
     assert mixed.abs().max() > 1e-3  # the absolute position is known as well
+
+
+def test_all_is_done_on_the_device_of_the_input(module: MultiHeadAttention, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An index on another device would do, but slowly."""
+    devices = []
+
+    def noted(targets: int, sources: int, *, device: torch.device | None = None) -> Tensor:
+        devices.append(str(device))
+        return key_offsets(targets, sources, device=device)
+
+    for scheme in (alibi, relative, t5_bias):
+        monkeypatch.setattr(scheme, "key_offsets", noted)
+    x = sequence().to("meta")
+    assert module.to("meta")(x, x, x).device.type == "meta"
+    assert set(devices) <= {"meta"}

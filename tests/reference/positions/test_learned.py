@@ -67,3 +67,8 @@ def test_dropout_acts_on_the_sum_in_training_only() -> None:
 def test_bad_arguments(arguments: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         LearnedPositionalEncoding(**arguments)
+
+
+def test_without_a_length_it_is_that_of_bert() -> None:
+    """Devlin et al. 2019, appendix A.2: sequences of up to 512 tokens."""
+    assert LearnedPositionalEncoding(4).table.shape == (512, 4)

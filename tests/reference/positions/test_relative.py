@@ -118,3 +118,13 @@ def test_half_precision_scores_may_exceed_its_range() -> None:
 def test_bad_arguments(call: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_there_is_a_row_for_each_clipped_offset_and_no_more() -> None:
+    module = RelativeMultiHeadAttention(D, H, 2)
+    assert module.relative_values.shape == module.position.table.shape == (5, D // H)
+
+
+def test_the_projections_may_go_without_biases() -> None:
+    module = RelativeMultiHeadAttention(D, H, 2, bias=False)
+    assert not [name for name in module.state_dict() if name.endswith("bias")]

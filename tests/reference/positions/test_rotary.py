@@ -123,3 +123,19 @@ def test_late_positions_are_exact_to_the_rounding_of_the_result(dtype: torch.dty
 def test_bad_arguments(call: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_a_table_that_fits_is_kept_and_another_dtype_needs_no_more_rows() -> None:
+    module, x = RotaryEmbedding(D, length=3), torch.randn(1, 1, 3, D)
+    before = module.table
+    module(x, x)
+    assert module.table is before
+    module(x.double(), x.double())
+    assert (module.table.shape[1], module.table.dtype) == (3, torch.float64)
+    module(x.half(), x.half())
+    assert (module.table.shape[1], module.table.dtype) == (3, torch.float32)
+
+
+def test_the_first_table_has_512_rows_of_the_default_type() -> None:
+    table = RotaryEmbedding(D).table
+    assert (table.shape, table.dtype) == ((2, 512, D // 2), torch.get_default_dtype())

@@ -85,3 +85,35 @@ def test_bad_arguments(arguments: dict[str, int], message: str) -> None:
 def test_smallest_tables(arguments: dict[str, int]) -> None:
     bias = RelativeBias(2, **arguments)
     assert bias(torch.zeros(1, 2, 9, 4), torch.zeros(1, 2, 9, 4))[2].isfinite().all()
+
+
+def test_defaults_are_those_of_the_paper_and_its_code() -> None:
+    """Section 2.1: 32 buckets, of which the last is for offsets from 128 on."""
+    bias = RelativeBias(2)
+    assert (bias.buckets, bias.max_distance, bias.bidirectional) == (32, 128, True)
+
+
+def test_it_starts_small_and_different_everywhere() -> None:
+    table = RelativeBias(64, buckets=64).table
+    assert 0.018 < table.std() < 0.022
+    assert len(set(table.flatten().tolist())) > 4000
+
+
+def test_the_bias_has_the_type_of_the_scores() -> None:
+    x = torch.zeros(1, 2, 3, 4, dtype=torch.float16)
+    assert RelativeBias(2)(x, x)[2].dtype == torch.float16
+
+
+@pytest.mark.parametrize(("buckets", "max_distance", "distance", "bucket"), [(9, 128, 8, 5), (17, 27, 12, 11)])
+def test_a_range_starts_at_its_first_distance(buckets: int, max_distance: int, distance: int, bucket: int) -> None:
+    """4 + 5 log(8 / 4) / log(128 / 4) = 5 and 8 + 9 log(12 / 8) / log(27 / 8) = 11, whatever logarithms round to."""
+    offsets = torch.tensor([-distance, 1 - distance])
+    assert relative_bucket(offsets, buckets, max_distance, bidirectional=False).tolist() == [bucket, bucket - 1]
+
+
+@pytest.mark.parametrize("bidirectional", [True, False])
+def test_buckets_have_the_same_defaults(bidirectional: bool) -> None:
+    offsets = torch.arange(-200, 201)
+    theirs = T5Attention._relative_position_bucket(offsets, bidirectional)
+    assert torch.equal(relative_bucket(offsets, bidirectional=bidirectional), theirs)
+    assert torch.equal(relative_bucket(offsets), T5Attention._relative_position_bucket(offsets))

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import distributed as dist
 
-from reference.scaling.process_group import process_group
+from reference.scaling.process_group import Process, process_group
 
 
 @pytest.fixture
@@ -38,3 +38,8 @@ def test_the_group_is_left_however_the_block_ends() -> None:
 def test_torchrun_is_needed() -> None:
     with pytest.raises(RuntimeError, match="no torchrun started this process: torchrun --standalone"), process_group():
         pass
+
+
+def test_the_sum_is_taken_on_the_device_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dist, "all_reduce", lambda tensor: None)
+    assert Process(0, 1, torch.device("meta")).sum_over_processes(torch.ones(2)).device.type == "meta"

@@ -42,3 +42,8 @@ def test_every_epoch_of_every_seed_has_its_own_order() -> None:
 def test_bad_arguments(arguments: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         batch_order(**{"examples": 3, "batch_size": 2, "seed": 0, "epoch": 0} | arguments)
+
+
+def test_the_order_is_the_same_from_release_to_release() -> None:
+    """Whoever resumes a run relies on it."""
+    assert batch_order(7, 3, seed=1, epoch=2) == [[0, 1, 6], [5, 3, 2], [4]]

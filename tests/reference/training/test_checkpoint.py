@@ -1,6 +1,7 @@
 import json
 import os
 import random
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -173,3 +174,26 @@ def test_nothing_in_the_file_is_a_pickle(path: Path) -> None:
     with safetensors.safe_open(path, framework="pt") as file:
         described = json.loads(file.metadata()[checkpoint.CHECKPOINT_HEADER])
     assert described == {"dict": [["step", 3], ["weights", {"tensor": "state/weights"}]]}
+
+
+def test_a_file_is_opened_for_writing_before_it_is_flushed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows flushes no other; a folder opens for reading alone."""
+    flags, real = {}, os.open
+
+    def noted(target: Path, flag: int) -> int:
+        flags[target.name] = flag
+        return real(target, flag)
+
+    monkeypatch.setattr(os, "open", noted)
+    save_checkpoint(path, {})
+    assert flags == {"run.safetensors.partial": os.O_RDWR, path.parent.name: os.O_RDONLY}
+
+
+@pytest.mark.parametrize("package", ["safetensors", "safetensors.torch"])
+def test_a_missing_safetensors_is_named_with_its_remedy(
+    package: str, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_checkpoint(path, {})
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ImportError, match=r"pip install 'transformer-errata\[train\]'"):
+        load_checkpoint(path) if package == "safetensors" else save_checkpoint(path, {})

@@ -66,3 +66,7 @@ def test_bad_arguments() -> None:
         EarlyStopping(0)
     with pytest.raises(ValueError, match=r"minimum_improvement must be at least 0, got -0\.1"):
         EarlyStopping(1, -0.1)
+
+
+def test_before_the_first_evaluation_it_has_seen_nothing() -> None:
+    assert EarlyStopping(1).state_dict() == {"best_loss": math.inf, "best_weights": {}, "waited": 0}

@@ -2,6 +2,7 @@ import io
 import itertools
 import json
 import math
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -224,6 +225,17 @@ def test_processes_that_average_their_gradients_share_one_mean() -> None:
     np.testing.assert_allclose(model[0].weight.detach().numpy()[0] - start, 3 / 8 * (alone - start), rtol=1e-12)
 
 
+def test_processes_that_evaluate_together_share_one_mean() -> None:
+    others = torch.tensor([7.0, 5.0, 1.0], dtype=torch.float64)
+    run = descent(linear())
+    fit(
+        run, squared_error, lambda epoch: BATCHES[:1], epochs=1, held_out=BATCHES[:1], every=1,
+        sum_over_processes=lambda own: own + others,
+    )  # fmt: skip
+    alone = evaluate(run.model, squared_error, BATCHES[:1])  # 3 of its examples count
+    assert run.history[0]["held_out_loss"] == pytest.approx((3 * alone + 7.0) / 8)
+
+
 def test_the_history_is_plain_data() -> None:
     history = fit(descent(linear()), squared_error, lambda epoch: BATCHES, epochs=1, held_out=BATCHES, every=2)
     assert json.loads(json.dumps(history)) == history
@@ -274,9 +286,30 @@ def test_a_bar_is_shown_on_a_terminal_alone(
     stream: Callable[[], io.StringIO], progress: bool, shown: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "stderr", stream())
-    fit(descent(linear()), squared_error, lambda epoch: BATCHES, epochs=2, progress=progress)
+    options = {} if progress else {"progress": False}
+    fit(descent(linear()), squared_error, lambda epoch: BATCHES, epochs=2, **options)
     text = sys.stderr.getvalue()
-    assert ("epoch 2" in text and "5/5" in text and "loss=" in text) if shown else text == ""
+    if not shown:
+        assert text == ""
+        return
+    assert ["epoch 1" in text, "epoch 2" in text, "epoch 3" in text] == [True, True, False]
+    assert re.search(r" 5/5 .*(batch/s|s/batch), loss=\d+\.\d{4}\b", text)
+
+
+def test_the_bar_of_a_resumed_epoch_begins_where_the_epoch_was_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    run = descent(linear())
+    run.batch = 3
+    fit(run, squared_error, lambda epoch: BATCHES, epochs=1)
+    text = sys.stderr.getvalue()
+    assert " 3/5 " in text
+    assert " 0/5 " not in text
+
+
+def test_a_missing_tqdm_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    with pytest.raises(ImportError, match=r"pip install 'transformer-errata\[train\]'"):
+        fit(descent(linear()), squared_error, lambda epoch: BATCHES, epochs=1)
 
 
 def test_checkpoints_are_written_every_so_often_and_at_the_end(tmp_path: Path) -> None:
@@ -324,3 +357,8 @@ def test_an_epoch_without_batches_is_passed_over() -> None:
     run = descent(linear())
     fit(run, squared_error, lambda epoch: BATCHES if next(counter) else [], epochs=2)
     assert [record["epoch"] for record in run.history] == [1] * 5
+
+
+def test_it_evaluates_after_every_hundred_updates_unless_told_otherwise() -> None:
+    history = fit(descent(linear()), squared_error, lambda epoch: BATCHES[:1] * 201, epochs=1, held_out=BATCHES[:1])
+    assert [record["update"] for record in history if "held_out_loss" in record] == [100, 200]

@@ -93,3 +93,16 @@ def test_a_smoothing_outside_the_unit_interval_is_refused(smoothing: float) -> N
 def test_an_id_outside_the_vocabulary_is_refused(stranger: int) -> None:
     with pytest.raises(RuntimeError, match="out of bounds"):
         both(TARGET.masked_fill(TARGET == 4, stranger), torch.float64, padding_id=PADDING)
+
+
+def test_its_defaults_are_those_of_its_twin() -> None:
+    for ours, theirs in zip(*both(TARGET, torch.float64, padding_id=PADDING), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_a_single_token_and_a_vocabulary_of_one_are_no_special_cases() -> None:
+    target = torch.tensor([[2, PADDING, PADDING, PADDING]])
+    for ours, theirs in zip(*both(target, torch.float64, padding_id=PADDING), strict=True):
+        torch.testing.assert_close(ours, theirs)
+    logits = torch.randn(1, 2, 1)
+    assert fused_cross_entropy(logits, torch.tensor([[0, -100]]), padding_id=-100).item() == 0

@@ -143,3 +143,15 @@ def test_nothing_present_gives_zero_and_zero_gradients() -> None:
     loss.backward()
     assert loss.item() == 0
     assert (prediction.grad == 0).all()
+
+
+def test_one_number_is_divided_by_one() -> None:
+    present = torch.tensor([[True, False]])
+    assert sequence_squared_error(torch.tensor([[[3.0], [9.0]]]), torch.zeros(1, 2, 1), present).item() == 9.0
+
+
+def test_a_single_token_is_divided_by_one() -> None:
+    target = torch.tensor([[2, PADDING]])
+    values = torch.randn(1, 2, 6)
+    expected = F.cross_entropy(values[0, :1], target[0, :1])
+    torch.testing.assert_close(sequence_cross_entropy(values, target, padding_id=PADDING), expected)

@@ -12,7 +12,7 @@ from reference.training.batch_order import batch_order
 from reference.training.checkpoint import save_checkpoint
 from reference.training.early_stopping import EarlyStopping
 from reference.training.fit import fit
-from reference.training.training_run import TrainingRun
+from reference.training.training_run import TrainingRun, random_state, set_random_state
 
 DATA = torch.randint(9, (22, 4), generator=torch.Generator().manual_seed(0))
 
@@ -208,3 +208,53 @@ def test_a_checkpoint_of_something_else_is_refused(state: object, tmp_path: Path
     save_checkpoint(path, state)
     with pytest.raises(ValueError, match=r"weights\.safetensors does not fit this run: it holds no training run"):
         new_run().resume(path)
+
+
+class WithSettings(NextToken):
+    """Its state holds something that is no tensor."""
+
+    def __init__(self, settings: object) -> None:
+        super().__init__(8)
+        self.settings = settings
+
+    def get_extra_state(self) -> object:
+        return self.settings
+
+    def set_extra_state(self, state: object) -> None:
+        self.settings = state
+
+
+def test_what_is_no_tensor_is_told_by_its_type(tmp_path: Path) -> None:
+    runs = []
+    for settings in ({"words": 9}, {"words": 7}, [9]):
+        model = WithSettings(settings)
+        runs.append(TrainingRun(model, torch.optim.AdamW(model.parameters())))
+    first, second, other = runs
+    first.save(tmp_path / "run.safetensors")
+    second.resume(tmp_path / "run.safetensors")
+    assert second.model.settings == {"words": 9}
+    with pytest.raises(ValueError, match=r"tensors are \{'_extra_state': 'dict'\}, wanted \{'_extra_state': 'list'\}"):
+        other.resume(tmp_path / "run.safetensors")
+
+
+@pytest.mark.parametrize("devices", [1, 3])
+def test_each_gpu_gets_its_own_state_as_far_as_there_are_both(devices: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Saved on a machine with two GPUs, resumed on one with fewer, or more."""
+    given: dict[int, Tensor] = {}
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: devices)
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda state, device: given.update({device: state}))
+    states = [torch.tensor([0]), torch.tensor([1])]
+    set_random_state(random_state() | {"gpus": states})
+    assert given == dict(enumerate(states[:devices]))
+
+
+@pytest.mark.parametrize("available", [False, True])
+def test_the_states_of_the_gpus_are_kept_where_there_are_any(available: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
+    monkeypatch.setattr(torch.cuda, "get_rng_state_all", lambda: [torch.tensor([7])])
+    assert random_state()["gpus"] == ([torch.tensor([7])] if available else [])
+
+
+def test_the_parts_keep_their_names_from_release_to_release() -> None:
+    """Checkpoints hold them."""
+    assert list(new_run().state_dict()["parts"]) == ["model", "optimizer", "scheduler", "early_stopping"]

@@ -105,3 +105,9 @@ def test_what_trains_is_enough_to_save() -> None:
     assert load_weights(second, saved, strict=False).unexpected == ()
     x = torch.randn(3, 2)
     assert second(x).equal(first(x))
+
+
+def test_a_frozen_module_is_called_as_it_would_be() -> None:
+    attention, x = reference.MultiHeadAttention(4, 2), torch.randn(1, 3, 4)
+    mask = torch.tensor([[True, False, True]])
+    assert Frozen(attention)(x, x, x, mask=mask).equal(attention(x, x, x, mask))

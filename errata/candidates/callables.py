@@ -47,7 +47,7 @@ class CallableInstance:
         passed = {name: _own(value, cotangent is not None) for name, value in arguments.items()}
         tensors = {name: value for name, value in passed.items() if isinstance(value, Tensor)}
         with guarded(self.dtype, seed, self.place):
-            if isinstance(self.built, nn.Module):
+            if isinstance(self.built, nn.Module) and self.built.training != training:
                 self.built.train(training)
             result = self.target(**passed) if self.built is None else self.target(self.built, **passed)
             outputs = _named(result)

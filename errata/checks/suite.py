@@ -15,7 +15,7 @@ from errata.errors import ErrataError
 
 Effort = Literal["quick", "default", "hunt"] | int
 
-CASES = {"quick": 3, "default": engine.EXAMPLES, "hunt": 1000}
+CASES = {"quick": 2, "default": engine.EXAMPLES, "hunt": 1000}
 """How many cases each effort searches for a check that passes."""
 
 ALL_LEVELS: frozenset[Level] = frozenset(get_args(Level))

@@ -59,6 +59,15 @@ INPUTS: Mapping[str, tuple[str, ...]] = {
 ROUTINE: Mapping[str, Any] = {"dropout": 0.1, "drop": 0.1, "p": 0.1, "dropout_rate": 0.1, "max_len": 5000, "bias": True}
 """Parameters of constructors that mean the same everywhere, where they have no default."""
 
+PYTORCHS_OWN: Mapping[str, str] = {
+    "attention": "SCALED_DOT_PRODUCT_ATTENTION",
+    "multi_head_attention": "MULTI_HEAD_ATTENTION",
+    "encoder_layer": "ENCODER_LAYER",
+    "batch_norm": "BATCH_NORM",
+    "transformer": "TRANSFORMER",
+}
+"""Components that PyTorch has with conventions that no name tells, and the ready adapter that states them."""
+
 PROJECTIONS: Mapping[str, tuple[str, ...]] = {
     "query": ("query", "w_q", "wq", "q_proj", "q_linear", "linear_q", "fc_q", "to_q", "q", "queries", "w_query"),
     "key": ("key", "w_k", "wk", "k_proj", "k_linear", "linear_k", "fc_k", "to_k", "k", "keys", "w_key"),
@@ -104,6 +113,15 @@ def recognise(target: Any, where: str, component: str | None = None, **conventio
         raise ErrataError(f"{where} is no class, no function and no adapter: name one of these")
     component = component or _component(target, where)
     kind = _adapter_class(component, where)
+    if component in PYTORCHS_OWN and target.__module__.startswith("torch."):
+        ready = f"errata.checks.ready.pytorch:{PYTORCHS_OWN[component]}"
+        raise ErrataError(f"{where}: its names do not tell the layout and the masks; there is --adapter {ready}")
+    try:
+        inspect.signature(target)
+    except ValueError:
+        raise ErrataError(
+            f"{where} does not tell its parameters: write an adapter and name it with --adapter"
+        ) from None
     fields: dict[str, Any] = {"name": getattr(target, "__name__", where), **conventions}
     if not inspect.isclass(target):
         return kind(call=_by_name(target, kind.inputs, where), **fields)
@@ -189,6 +207,8 @@ def _builder(target: Any, sizes: tuple[str, ...], where: str) -> Callable[..., A
     parameters, required = _parameters(target), _required(target)
     order = _order(sizes, parameters, required, SIZES, where)
     routine = {name: ROUTINE[name] for name in required if name in ROUTINE and name not in order}
+    if "batch_first" in parameters:
+        routine["batch_first"] = True
 
     def build(*given: Any) -> Any:
         return target(**{name: given[place] for name, place in order.items()}, **routine)

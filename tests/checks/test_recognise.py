@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from errata import checks
-from errata.checks.recognise import recognise
+from errata.checks.ready import pytorch
+from errata.checks.recognise import PYTORCHS_OWN, recognise
 from errata.errors import ErrataError
 
 
@@ -107,11 +108,37 @@ def test_the_component_may_be_said() -> None:
         (Attention, "what its parameter 'rope_base' takes is not known"),
         (EncoderBlock, "none of its parameters d_model, heads is called like 'hidden'"),
         (3, "m:x is no class, no function and no adapter"),
+        (torch.nn.functional.scaled_dot_product_attention, "errata.checks.ready.pytorch:SCALED_DOT_PRODUCT_ATTENTION"),
+        (nn.MultiheadAttention, "there is --adapter errata.checks.ready.pytorch:MULTI_HEAD_ATTENTION"),
     ],
 )
 def test_what_is_not_settled_is_not_guessed(target, message: str) -> None:
     with pytest.raises(ErrataError, match=message):
         recognise(target, "m:x")
+
+
+def test_parameters_that_are_not_told_are_not_guessed() -> None:
+    with pytest.raises(ErrataError, match="m:max does not tell its parameters: write an adapter"):
+        recognise(max, "m:max", component="attention")
+
+
+@pytest.mark.parametrize("component", PYTORCHS_OWN)
+def test_an_adapter_of_pytorchs_own_is_there(component: str) -> None:
+    assert getattr(pytorch, PYTORCHS_OWN[component]).component == component
+
+
+class BatchFirst(nn.Module):
+    def __init__(self, embed_dim, num_heads, batch_first=False):
+        super().__init__()
+        self.inner = nn.MultiheadAttention(embed_dim, num_heads, batch_first=batch_first)
+
+    def forward(self, query, key, value):
+        return self.inner(query, key, value)
+
+
+def test_batch_first_is_asked_for_where_it_can_be() -> None:
+    adapter = recognise(BatchFirst, "m:BatchFirst", component="multi_head_attention")
+    assert checks.run(adapter, levels={"paper"}, effort="quick").ok
 
 
 def test_find_gives_adapters_as_they_are_and_remembers_where(monkeypatch: pytest.MonkeyPatch) -> None:

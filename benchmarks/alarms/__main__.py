@@ -37,7 +37,7 @@ def everything() -> list[Implementation]:
 def main() -> int:
     """Judge all implementations, write the results, and say how many alarms there were."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.alarms", description=alarms.__doc__.partition("\n")[0])
-    parser.add_argument("--effort", default="quick", help="quick, default, or a number of cases (default %(default)s)")
+    parser.add_argument("--effort", default="3", help="quick, default, or a number of cases (default %(default)s)")
     parser.add_argument(
         "--only", nargs="*", metavar="WORD", help="implementations whose names have one of these in them"
     )

@@ -7,44 +7,32 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from errata.candidates.weights import Shapes
-from errata.checks.adapters.adapter import Adapter, Arguments, Config
-from errata.checks.adapters.conventions import Layout, MaskConvention, require, with_layout, with_polarity
+from errata.checks.adapters.adapter import Arguments, Config
+from errata.checks.adapters.conventions import Layout, require, with_layout
+from errata.checks.adapters.masked import Masked
 
 MaskShape = Literal["(B, 1, T, S)", "(B, H, T, S)", "(B, T, S)", "(B*H, T, S)"]
 """The shape in which a mask is passed; B sequences, H heads, T queries, S keys."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Attention(Adapter):
+class Attention(Masked):
     """Scaled dot-product attention: ``call(query, key, value, mask)``, see `errata.checks.attention`.
 
+    The mask is ``(B, T, S)``.
+
     Attributes:
-        mask: how the implementation reads its mask ``(B, T, S)``.
         heads_axis: it takes ``(B, H, T, d)`` and a mask ``(B, H, T, S)``, instead of ``(B, T, d)``; H is 1 here.
     """
 
     component: ClassVar[str] = "attention"
     inputs: ClassVar[tuple[str, ...]] = ("query", "key", "value", "mask")
 
-    mask: MaskConvention = "true-is-attend"
     heads_axis: bool = False
-
-    def __post_init__(self) -> None:
-        """As in `Adapter`."""
-        require(self.title, "mask", self.mask, MaskConvention)
-        super().__post_init__()
-
-    def passed_inputs(self) -> tuple[str, ...]:
-        """See `Adapter.passed_inputs`."""
-        return self.inputs[:3] if self.mask == "none" else self.inputs
-
-    def chosen_traits(self) -> frozenset[str]:
-        """See `Adapter.chosen_traits`."""
-        return super().chosen_traits() | mask_traits(self.mask)
 
     def convert(self, arguments: Arguments, config: Config) -> Arguments:
         """See `Adapter.convert`."""
-        converted = {**arguments, "mask": with_polarity(arguments["mask"], self.mask)}
+        converted = super().convert(arguments, config)
         if not self.heads_axis:
             return converted
         return {name: value[:, None] if isinstance(value, Tensor) else value for name, value in converted.items()}
@@ -55,15 +43,14 @@ class Attention(Adapter):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MultiHeadAttention(Adapter):
+class MultiHeadAttention(Masked):
     """Multi-head attention: ``build(width, heads)``, ``call(module, query, key, value, mask)``.
 
     See `errata.checks.multi_head_attention`. Weights: ``query``, ``key``, ``value`` and ``output``, each with
     ``.weight`` as in `torch.nn.Linear` and maybe ``.bias``; head i owns the i-th of H equal slices.
 
     Attributes:
-        mask: how the implementation reads its mask.
-        mask_shape: the shape in which it takes one.
+        mask_shape: the shape in which it takes a mask.
         layout: the axes of query, key, value and output.
         self_only: it takes one sequence, ``call(module, x, mask)``.
     """
@@ -72,28 +59,26 @@ class MultiHeadAttention(Adapter):
     sizes: ClassVar[tuple[str, ...]] = ("width", "heads")
     inputs: ClassVar[tuple[str, ...]] = ("query", "key", "value", "mask")
 
-    mask: MaskConvention = "true-is-attend"
     mask_shape: MaskShape = "(B, 1, T, S)"
     layout: Layout = "batch-first"
     self_only: bool = False
 
     def __post_init__(self) -> None:
         """As in `Adapter`."""
-        require(self.title, "mask", self.mask, MaskConvention)
         require(self.title, "mask_shape", self.mask_shape, MaskShape)
         require(self.title, "layout", self.layout, Layout)
         super().__post_init__()
 
     def passed_inputs(self) -> tuple[str, ...]:
         """See `Adapter.passed_inputs`."""
-        sequences = ("query",) if self.self_only else ("query", "key", "value")
-        return sequences if self.mask == "none" else (*sequences, "mask")
+        left_out = ("key", "value") if self.self_only else ()
+        return tuple(name for name in super().passed_inputs() if name not in left_out)
 
     def chosen_traits(self) -> frozenset[str]:
         """See `Adapter.chosen_traits`."""
         own = {"self-only"} if self.self_only else set()
         converted = {"converted-mask"} if self.mask_shape != "(B, 1, T, S)" else set()
-        return super().chosen_traits() | mask_traits(self.mask) | own | converted
+        return super().chosen_traits() | own | converted
 
     def shapes(self, config: Config) -> Shapes:
         """See `Adapter.shapes`."""
@@ -101,22 +86,17 @@ class MultiHeadAttention(Adapter):
 
     def convert(self, arguments: Arguments, config: Config) -> Arguments:
         """See `Adapter.convert`."""
-        mask = arguments["mask"]
-        if isinstance(mask, Tensor):
-            mask = with_mask_shape(mask, self.mask_shape, int(config["heads"]))
         sequences = {name: value for name, value in arguments.items() if name != "mask" and isinstance(value, Tensor)}
         moved = {name: with_layout(value, self.layout) for name, value in sequences.items()}
-        return {**moved, "mask": with_polarity(mask, self.mask)}
+        return {**super().convert(arguments, config), **moved}
+
+    def with_shape(self, mask: Tensor, config: Config) -> Tensor:
+        """See `Masked.with_shape`."""
+        return with_mask_shape(mask, self.mask_shape, int(config["heads"]))
 
     def revert(self, outputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """See `Adapter.revert`."""
         return {**outputs, "output": with_layout(outputs["output"], self.layout)}
-
-
-def mask_traits(mask: MaskConvention) -> frozenset[str]:
-    """What a convention of masks means for the checks."""
-    traits = {"true-is-attend": frozenset[str](), "none": frozenset({"no-mask"})}
-    return traits.get(mask, frozenset({"converted-mask"}))
 
 
 def with_mask_shape(mask: Tensor, shape: MaskShape, heads: int) -> Tensor:

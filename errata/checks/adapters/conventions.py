@@ -2,10 +2,8 @@
 
 from typing import Literal, get_args
 
-import torch
 from torch import Tensor
 
-from errata.candidates import Argument
 from errata.errors import ErrataError
 
 MaskConvention = Literal["true-is-attend", "true-is-masked", "additive", "none"]
@@ -20,15 +18,6 @@ def require(title: str, field: str, value: str, allowed: object) -> None:
     """`ErrataError` for a convention that nobody knows."""
     if value not in get_args(allowed):
         raise ErrataError(f"{title}: {field} is {value!r}; choose one of {', '.join(map(repr, get_args(allowed)))}")
-
-
-def with_polarity(mask: Argument, convention: MaskConvention) -> Argument:
-    """A boolean mask, True = may attend, by another convention; None stays None."""
-    if not isinstance(mask, Tensor) or convention == "true-is-attend":
-        return mask
-    if convention == "true-is-masked":
-        return ~mask
-    return torch.zeros(mask.shape).masked_fill(~mask, float("-inf"))
 
 
 def with_layout(states: Tensor, layout: Layout) -> Tensor:

@@ -8,8 +8,9 @@ from torch import Tensor
 
 from errata.candidates.weights import Shapes
 from errata.checks.adapters.adapter import Adapter, Arguments, Config
-from errata.checks.adapters.attention import MaskShape, mask_traits, projections, with_mask_shape
-from errata.checks.adapters.conventions import Layout, MaskConvention, require, with_layout, with_polarity
+from errata.checks.adapters.attention import MaskShape, projections, with_mask_shape
+from errata.checks.adapters.conventions import Layout, require, with_layout
+from errata.checks.adapters.masked import Masked
 from errata.errors import ErrataError
 
 NormPlacement = Literal["post", "pre", "unknown"]
@@ -35,7 +36,7 @@ class Sequencewise(Adapter):
 
     def convert(self, arguments: Arguments, config: Config) -> Arguments:
         """See `Adapter.convert`."""
-        return {**arguments, **_moved(arguments, ("x", "memory"), self.layout)}
+        return {**super().convert(arguments, config), **_moved(arguments, ("x", "memory"), self.layout)}
 
     def revert(self, outputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """See `Adapter.revert`."""
@@ -126,40 +127,32 @@ class Residual(Sequencewise):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layer(Sequencewise):
+class Layer(Sequencewise, Masked):
     """What the layers of encoder and decoder have in common.
 
     Attributes:
-        mask: how the implementation reads its masks.
-        mask_shape: the shape in which it takes them.
+        mask_shape: the shape in which it takes its masks.
         norm: where the norms stand; must be known where weights are.
     """
 
     sizes: ClassVar[tuple[str, ...]] = ("width", "heads", "hidden")
-    masks: ClassVar[tuple[str, ...]]
     attentions: ClassVar[tuple[str, ...]]
 
-    mask: MaskConvention = "true-is-attend"
     mask_shape: MaskShape = "(B, 1, T, S)"
     norm: NormPlacement = "unknown"
 
     def __post_init__(self) -> None:
         """As in `Adapter`."""
-        require(self.title, "mask", self.mask, MaskConvention)
         require(self.title, "mask_shape", self.mask_shape, MaskShape)
         require(self.title, "norm", self.norm, NormPlacement)
         if self.norm == "unknown" and (self.weights or self.set_weights):
             raise ErrataError(f"{self.title}: to compare with the formula, say norm='post' or norm='pre'")
         super().__post_init__()
 
-    def passed_inputs(self) -> tuple[str, ...]:
-        """See `Adapter.passed_inputs`."""
-        return tuple(name for name in self.inputs if self.mask != "none" or name not in self.masks)
-
     def chosen_traits(self) -> frozenset[str]:
         """See `Adapter.chosen_traits`."""
         placed = set() if self.norm == "unknown" else {f"{self.norm}-norm"}
-        return super().chosen_traits() | mask_traits(self.mask) | placed
+        return super().chosen_traits() | placed
 
     def shapes(self, config: Config) -> Shapes:
         """See `Adapter.shapes`."""
@@ -169,15 +162,9 @@ class Layer(Sequencewise):
             shapes |= {**projections(width, f"{attention}."), **norm(width, f"{attention}_norm.")}
         return shapes
 
-    def convert(self, arguments: Arguments, config: Config) -> Arguments:
-        """See `Adapter.convert`."""
-        converted = dict(super().convert(arguments, config))
-        for name in self.masks:
-            mask = arguments[name]
-            if isinstance(mask, Tensor):
-                shaped = with_mask_shape(mask[:, None], self.mask_shape, int(config["heads"]))
-                converted[name] = with_polarity(shaped, self.mask)
-        return converted
+    def with_shape(self, mask: Tensor, config: Config) -> Tensor:
+        """See `Masked.with_shape`."""
+        return with_mask_shape(mask[:, None], self.mask_shape, int(config["heads"]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,7 +177,6 @@ class EncoderLayer(Layer):
 
     component: ClassVar[str] = "encoder_layer"
     inputs: ClassVar[tuple[str, ...]] = ("x", "mask")
-    masks: ClassVar[tuple[str, ...]] = ("mask",)
     attentions: ClassVar[tuple[str, ...]] = ("self_attention",)
 
 

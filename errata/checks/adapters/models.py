@@ -8,17 +8,16 @@ from torch import Tensor
 
 from errata.candidates import Argument
 from errata.checks.adapters.adapter import Adapter, Arguments, Config
-from errata.checks.adapters.conventions import MaskConvention, require, with_polarity
+from errata.checks.adapters.masked import Masked
 
 STACK = ("vocabulary", "width", "heads", "hidden", "layers")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Model(Adapter):
+class Model(Masked):
     """A model over token ids: ``build(vocabulary, width, heads, hidden, layers)``. Id 0 is never passed.
 
     Attributes:
-        mask: how the implementation reads its mask.
         cached: ``cached(model, *inputs, chunks)``: the same answer through a cache, fed piece by piece; ``chunks`` are
             the lengths of the pieces, whole numbers.
         loss: ``loss(model, *inputs, labels)``: the mean loss; labels are -100 where they do not count, and label t
@@ -27,7 +26,6 @@ class Model(Adapter):
     """
 
     sizes: ClassVar[tuple[str, ...]] = STACK
-    mask_name: ClassVar[str] = "mask"
     known_traits: ClassVar[frozenset[str]] = frozenset({"one-layer"})
     unlocked_by: ClassVar[Mapping[str, str]] = {
         **Adapter.unlocked_by,
@@ -36,14 +34,12 @@ class Model(Adapter):
         "eager": "eager",
     }
 
-    mask: MaskConvention = "true-is-attend"
     cached: Callable[..., Any] | None = None
     loss: Callable[..., Any] | None = None
     eager: Callable[..., Any] | None = None
 
     def __post_init__(self) -> None:
         """As in `Adapter`."""
-        require(self.title, "mask", self.mask, MaskConvention)
         super().__post_init__()
         for role, function, last in (
             ("cached", self.cached, ("chunks",)),
@@ -53,19 +49,11 @@ class Model(Adapter):
             if function is not None:
                 self._require_callable(role, function, (*self.call_parameters(), *last))
 
-    def passed_inputs(self) -> tuple[str, ...]:
-        """See `Adapter.passed_inputs`."""
-        return tuple(name for name in self.inputs if self.mask != "none" or name != self.mask_name)
-
     def chosen_traits(self) -> frozenset[str]:
         """See `Adapter.chosen_traits`."""
         roles = {"cache": self.cached, "loss": self.loss, "eager": self.eager}
         given = frozenset(trait for trait, function in roles.items() if function is not None)
-        return super().chosen_traits() | given | ({"no-mask"} if self.mask == "none" else set())
-
-    def convert(self, arguments: Arguments, config: Config) -> Arguments:
-        """See `Adapter.convert`."""
-        return {**arguments, self.mask_name: with_polarity(arguments[self.mask_name], self.mask)}
+        return super().chosen_traits() | given
 
     def invoke(self, config: Config, *built: Any, **arguments: Argument) -> Mapping[str, Tensor]:
         """See `Adapter.invoke`: what a call asks for decides which callable answers."""
@@ -86,38 +74,16 @@ class Model(Adapter):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Encoder(Adapter):
+class Encoder(Masked):
     """An encoder with a mask for each query: ``call(model, ids, mask)``, mask ``(B, T, T)``.
 
     See `errata.checks.encoder`. For a mask that marks padding, ``(B, T)``, use `TextEncoder`.
-
-    Attributes:
-        mask: how the implementation reads its mask.
     """
 
     component: ClassVar[str] = "encoder"
     sizes: ClassVar[tuple[str, ...]] = STACK
     inputs: ClassVar[tuple[str, ...]] = ("ids", "mask")
     known_traits: ClassVar[frozenset[str]] = frozenset({"one-layer", "post-norm", "pre-norm"})
-
-    mask: MaskConvention = "true-is-attend"
-
-    def __post_init__(self) -> None:
-        """As in `Adapter`."""
-        require(self.title, "mask", self.mask, MaskConvention)
-        super().__post_init__()
-
-    def passed_inputs(self) -> tuple[str, ...]:
-        """See `Adapter.passed_inputs`."""
-        return self.inputs[:1] if self.mask == "none" else self.inputs
-
-    def chosen_traits(self) -> frozenset[str]:
-        """See `Adapter.chosen_traits`."""
-        return super().chosen_traits() | ({"no-mask"} if self.mask == "none" else set())
-
-    def convert(self, arguments: Arguments, config: Config) -> Arguments:
-        """See `Adapter.convert`."""
-        return {**arguments, "mask": with_polarity(arguments["mask"], self.mask)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +119,7 @@ class Transformer(Model):
 
     component: ClassVar[str] = "transformer"
     inputs: ClassVar[tuple[str, ...]] = ("source", "target", "source_mask")
-    mask_name: ClassVar[str] = "source_mask"
+    masks: ClassVar[tuple[str, ...]] = ("source_mask",)
     known_traits: ClassVar[frozenset[str]] = Model.known_traits | {"tied", "single-steps"}
 
 

@@ -127,7 +127,7 @@ def check(
 ) -> None:
     """Run the checks of its component on an implementation of yours."""
     from errata import checks
-    from errata.checks.suite import ALL_LEVELS, Suite
+    from errata.checks.suite import ALL_LEVELS, Suite, parse_effort
 
     if bool(target) == bool(adapter):
         raise ErrataError("name one thing to check: package.module:Class, or --adapter package.module:name")
@@ -137,7 +137,7 @@ def check(
         checks.find(target or adapter, **conventions),
         levels=frozenset(level or ALL_LEVELS),  # type: ignore[arg-type]  # the suite refuses others
         expected_failures=dict(_reason(text) for text in expect or ()),
-        effort=int(effort) if effort.isdigit() else effort,  # type: ignore[arg-type]
+        effort=parse_effort(effort),
         seed=seed,
     )
     outcomes = [suite.outcome(one) for one in _shown(suite.checks, "checking")]

@@ -20,6 +20,7 @@ from benchmarks.alarms import (
 )
 from benchmarks.alarms.implementation import Implementation, judge
 from benchmarks.measure import RESULTS
+from errata.checks.suite import parse_effort
 from errata.files import write_atomically
 
 
@@ -46,7 +47,7 @@ def main() -> int:
     torch.set_num_threads(1)
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     logger.disable("x_transformers")  # it warns of the checks' small sizes, at every construction
-    effort = int(given.effort) if given.effort.isdigit() else given.effort
+    effort = parse_effort(given.effort)
     console = Console(stderr=True)
     chosen = [one for one in everything() if not given.only or any(word in one.adapter.name for word in given.only)]
     verdicts = [judge(one, effort) for one in track(chosen, "checking", console=console)]

@@ -3,10 +3,12 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 from benchmarks.measure import versions
 from benchmarks.rivals.harness import Outcome, Tool
+from errata.files import write_atomically
 
 FOUND = (
     "A defect is found by a tool if one of its checks passes on the unmutated reference and, in the same call, fails, "
@@ -106,8 +108,8 @@ def _row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def draw(tools: Sequence[Tool], outcomes: Sequence[Outcome], path: Path) -> None:
-    """Draw for each tool the share of all defects: found, missed, and not applicable."""
+def drawn(tools: Sequence[Tool], outcomes: Sequence[Outcome]) -> bytes:
+    """The chart as SVG: for each tool the share of all defects: found, missed, and not applicable."""
     import matplotlib
 
     matplotlib.use("agg")
@@ -128,14 +130,18 @@ def draw(tools: Sequence[Tool], outcomes: Sequence[Outcome], path: Path) -> None
         axes.set_xlabel(
             "defects: found (green), missed (red), of components to which the tool is not applicable (grey)"
         )
-        figure.savefig(path, metadata={"Date": None})
+        chart = BytesIO()
+        figure.savefig(chart, format="svg", metadata={"Date": None})
         pyplot.close(figure)
+    return chart.getvalue()
 
 
 def publish(description: str, tools: Sequence[Tool], outcomes: Sequence[Outcome], out: Path) -> None:
     """Write `rivals.json`, `rivals.md` and `rivals.svg`."""
-    out.mkdir(parents=True, exist_ok=True)
     text = json.dumps(record(description, tools, outcomes), indent=1, ensure_ascii=False) + "\n"
-    (out / "rivals.json").write_text(text, encoding="utf-8")
-    (out / "rivals.md").write_text(table(tools, outcomes), encoding="utf-8")
-    draw(tools, outcomes, out / "rivals.svg")
+    files = {
+        "rivals.md": table(tools, outcomes).encode(),
+        "rivals.svg": drawn(tools, outcomes),
+        "rivals.json": text.encode(),
+    }
+    write_atomically({out / name: content for name, content in files.items()})

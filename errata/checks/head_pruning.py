@@ -196,7 +196,7 @@ def output_bias_stays(candidate: Candidate, case: HeadPruningCase) -> Evidence:
 )
 def parameters_go_with_the_heads(candidate: Candidate, case: HeadPruningCase) -> Evidence:
     instance = _built(candidate, case)
-    before = sum(instance.state()[name].numel() for name in instance.parameters())
+    before = modules.size(instance)
     after = int(instance.call(case.inputs() | {"kept": case.kept()}).outputs["parameters"])
     most = before - 4 * case.removed * case.head_width * case.width
     return holds(after <= most, expected=f"at most {most} of {before} numbers", actual=f"{after}")

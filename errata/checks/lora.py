@@ -147,9 +147,7 @@ def learns_from_the_start(candidate: Candidate, case: LoRACase) -> Evidence:
     builds_on=[RUNS],
 )
 def only_the_factors_train(candidate: Candidate, case: LoRACase) -> Evidence:
-    instance = case.build(candidate)
-    state = instance.state()
-    trained = sum(state[name].numel() for name in instance.parameters())
+    trained = modules.size(case.build(candidate))
     expected = case.rank * (case.width + case.outer)
     return holds(trained == expected, expected=f"{expected} trained numbers", actual=f"{trained} trained numbers")
 

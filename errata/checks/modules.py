@@ -132,8 +132,13 @@ def gradients_reach(candidate: Candidate, case: ModuleCase, *names: str) -> Evid
 def learning(candidate: Candidate, case: ModuleCase) -> int:
     """How many numbers have a gradient of the output's sum."""
     instance = case.build(candidate)
+    return size(instance, _reached(instance, case))
+
+
+def size(instance: Instance, names: frozenset[str] | None = None) -> int:
+    """How many numbers the parameters hold, those of these ``names`` or all."""
     state = instance.state()
-    return sum(state[name].numel() for name in _reached(instance, case))
+    return sum(state[name].numel() for name in (instance.parameters() if names is None else names))
 
 
 def state_is_complete(candidate: Candidate, case: ModuleCase) -> Evidence:
@@ -172,7 +177,7 @@ def weights_start_different(candidate: Candidate, case: ModuleCase) -> Evidence:
 def layers_own_parameters(candidate: Candidate, case: StackCase) -> Evidence:
     """Each further layer adds as many parameters as the one before it, and shares no matrix with another."""
     one, two, three = (replace(case, layers=layers).build(candidate) for layers in (1, 2, 3))
-    second, third = _size(two) - _size(one), _size(three) - _size(two)
+    second, third = size(two) - size(one), size(three) - size(two)
     shared = sorted(_second_names(two) - _second_names(one))
     return holds(
         0 < second == third and not shared,
@@ -268,9 +273,3 @@ def _second_names(instance: Instance) -> frozenset[str]:
     weights = [state[name] for name in own if state[name].ndim >= 2]
     others = state.keys() - own
     return frozenset(name for name in others if any(weight.equal(state[name]) for weight in weights))
-
-
-def _size(instance: Instance) -> int:
-    """How many numbers the parameters hold."""
-    state = instance.state()
-    return sum(state[name].numel() for name in instance.parameters())

@@ -35,7 +35,7 @@ SIZES: Mapping[str, tuple[str, ...]] = {
         "width", "d_model", "embed_dim", "embed_size", "hidden_size", "hidden_dim", "dim", "n_embd", "emb_dim",
         "features", "size", "normalized_shape", "num_features",
     ),
-    "heads": ("heads", "num_heads", "n_heads", "nhead", "n_head", "num_head", "h", "head_num", "n_heads"),
+    "heads": ("heads", "num_heads", "n_heads", "nhead", "n_head", "num_head", "h", "head_num"),
     "hidden": ("hidden", "d_ff", "dff", "d_hidden", "inner_dim", "dim_feedforward", "ff_dim", "d_inner", "inner_width"),
     "eps": ("eps", "epsilon", "variance_epsilon"),
     "vocabulary": ("vocabulary", "vocab_size", "vocab", "ntoken"),

@@ -15,7 +15,7 @@ from errata.candidates import Candidate
 from errata.candidates.candidate import Scalar
 from errata.checks.evidence import Evidence, different, equal, holds
 from errata.checks.literature import RAFFEL
-from errata.checks.modules import Arguments, ModuleCase, filled, gradients_reach_parameters
+from errata.checks.modules import Arguments, ModuleCase, filled, gradients_reach_parameters, size
 from errata.checks.oracles import array
 from errata.checks.registry import check
 
@@ -186,7 +186,7 @@ def heads_differ(candidate: Candidate, case: RelativeBiasCase) -> Evidence:
     builds_on=[RUNS],
 )
 def numbers_are_learned(candidate: Candidate, case: RelativeBiasCase) -> Evidence:
-    held = sum(case.build(candidate).state()[name].numel() for name in case.build(candidate).parameters())
+    held = size(case.build(candidate))
     if held < case.buckets * case.heads:
         return holds(False, expected=f"{case.buckets} x {case.heads} learned numbers", actual=f"{held}")
     return gradients_reach_parameters(candidate, case)

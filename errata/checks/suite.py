@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cached_property
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 from errata.checks import engine
 from errata.checks.adapters.adapter import AdaptedCandidate, Adapter
@@ -17,6 +17,12 @@ Effort = Literal["quick", "default", "hunt"] | int
 
 CASES = {"quick": 2, "default": engine.EXAMPLES, "hunt": 1000}
 """How many cases each effort searches for a check that passes."""
+
+
+def parse_effort(text: str) -> Effort:
+    """The effort that a command line names; `Suite` refuses an unknown one."""
+    return int(text) if text.isdigit() else cast(Effort, text)
+
 
 ALL_LEVELS: frozenset[Level] = frozenset(get_args(Level))
 

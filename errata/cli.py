@@ -69,8 +69,8 @@ def report(project: Project = Path()) -> None:
     collection = curated.load(project)
     statements = claims.load(project, collection)
     judged = [proof.judge(entry, collection) for entry in _shown(collection.entries, "proving errata")]
-    refuted = [claims.judge(claim, collection.documents) for claim in _shown(statements, "refuting claims")]
-    findings = proof.collect(collection, judged, refuted)
+    refuted = [claims.judge(claim, collection.documents) for claim in _shown(statements.claim, "refuting claims")]
+    findings = proof.collect(collection, judged, refuted, statements.withdrawn)
     folder = project / "report"
     write_atomically({folder / name: content for name, content in render(findings).items()})
     totals = findings.totals
@@ -87,9 +87,9 @@ def fix(project: Project = Path()) -> None:
     from errata import claims, curated, edition
 
     collection = curated.load(project)
-    statements = claims.load(project, collection)
+    statements = claims.load(project, collection).claim
     folder = project / "report" / "corrected"
-    files = edition.files(collection, statements)
+    files = edition.files(collection, statements, edition.load(project, collection, statements))
     write_atomically({folder / name: content for name, content in files.items()})
     print(f"{len(files)} files in {folder}: {', '.join(files)}")
 

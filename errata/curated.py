@@ -1,11 +1,10 @@
 """The errata of the two documents as they are written down, read and held against the snippets."""
 
-import ast
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
 
@@ -13,7 +12,7 @@ from errata import findings
 from errata.candidates import Program, Source
 from errata.candidates.binding import Binding
 from errata.candidates.edit import Edit, edited
-from errata.checks import Check, checks_of, get
+from errata.checks import Check, checks_of, get, with_foundations
 from errata.errors import ErrataError
 from errata.sources import manifest
 from errata.sources.document import Document
@@ -22,11 +21,19 @@ from errata.sources.formula import to_python
 from errata.sources.snippet import Snippet
 from errata.tables import Table, read
 
+KINDS = "kinds.toml"
+
 
 class CuratedErratum(Table):
-    """One bug as it is written down; see `findings.Erratum` for the fields that both have.
+    """One bug in one snippet as it is written down; see `findings.Erratum` for the fields that both have.
+
+    Where several snippets have the same bug, its id stands in each of their files with the check and the edits, and
+    its words once in `kinds.toml`.
 
     Attributes:
+        signature: the checks that fail because of it; ``check`` alone unless there are others. One that fails may keep
+            ``check`` from being run, though it shows the bug better.
+        at: the sizes at which ``check`` shows it best, where those of the simplest case do not.
         raises: the exception that shows it, for crashes.
         edits: the patch, in lines of the snippet.
     """
@@ -37,13 +44,45 @@ class CuratedErratum(Table):
     severity: findings.Severity
     confidence: findings.Confidence
     found_by: Literal["reading", "search"]
-    signature: tuple[str, ...]
+    signature: tuple[str, ...] = ()
+    at: dict[str, Any] = pydantic.Field(default_factory=dict)
     raises: str | None = None
     what: str
     why: str
     summary_zh: str
     applicability: findings.Applicability
     edits: tuple[Edit, ...]
+
+    @property
+    def failing(self) -> frozenset[str]:
+        """The checks that fail because of it."""
+        return frozenset(self.signature or (self.check,))
+
+
+class Withdrawn(Table):
+    """An id that is no longer used."""
+
+    id: str
+    reason: str
+    now: str | None = None
+
+
+class Kinds(Table):
+    """The words of errata that several snippets have, and the errata that were withdrawn."""
+
+    kind: tuple[dict[str, Any], ...]
+    withdrawn: tuple[Withdrawn, ...] = ()
+
+
+class Use(Binding):
+    """A further use of a block that the text makes, alone or joined to other blocks.
+
+    Attributes:
+        joins: blocks that it is joined to, by the names under which the adapter finds what their own bindings define:
+            ``name.call`` and ``name.build``.
+    """
+
+    joins: dict[str, str] = pydantic.Field(default_factory=dict)
 
 
 class CuratedSnippet(Table):
@@ -53,10 +92,12 @@ class CuratedSnippet(Table):
         file: its name in `snippets/`.
         reference: what to use instead.
         needs: snippets whose definitions it uses; their repaired text runs before it.
-        harness: edits that make a placeholder of the document executable; they repair nothing.
+        harness: edits that make a placeholder executable, where the text has it; they repair nothing.
+        edition: edits of the repaired block that the corrected edition makes for its readers; they repair nothing.
         variants: legitimate choices that differ from the reference's.
         note: what else a reader should know.
         binding: how it is called.
+        uses: what else it is used for.
         errata: its bugs.
     """
 
@@ -64,10 +105,29 @@ class CuratedSnippet(Table):
     reference: str
     needs: tuple[str, ...] = ()
     harness: tuple[Edit, ...] = ()
+    edition: tuple[Edit, ...] = ()
     variants: tuple[str, ...] = ()
     note: str = ""
     binding: Binding
+    uses: tuple[Use, ...] = ()
     errata: tuple[CuratedErratum, ...] = ()
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way in which a snippet is used: the component that it then is, and all that runs before and after it."""
+
+    binding: Binding
+    before: tuple[Source, ...]
+
+    @property
+    def checks(self) -> list[Check]:
+        """The checks of the component."""
+        return checks_of(self.binding.component)
+
+    def program(self, name: str, source: Source) -> Program:
+        """A text of the snippet as a candidate."""
+        return self.binding.program(name, [*self.before, source])
 
 
 @dataclass(frozen=True)
@@ -78,29 +138,33 @@ class Entry:
     snippet: Snippet
     where: str
     """The curated file, for messages."""
-    before: tuple[Source, ...]
-    """The imports of the document's earlier blocks and the repaired snippets that this one needs."""
+    ways: tuple[Way, ...]
+    """Its binding, then its further uses. A block stands alone: it imports what it uses."""
 
     @cached_property
     def checks(self) -> list[Check]:
-        """The checks of its component."""
-        return checks_of(self.curated.binding.component)
+        """The checks of all its ways, each once."""
+        return list({check.id: check for way in self.ways for check in way.checks}.values())
 
-    def repaired(self, errata: Iterable[CuratedErratum]) -> Source:
-        """The snippet with the edits of some errata."""
-        edits = [*self.curated.harness, *(edit for erratum in errata for edit in erratum.edits)]
-        source = edited(as_source(self.snippet), edits, self.where)
-        if self.snippet.kind == "formula":
-            return Source(to_python(source.text, self.where), source.file, source.lines)
-        return source
+    def corrected(self, errata: Iterable[CuratedErratum], snippet: Snippet | None = None) -> Source:
+        """The snippet, or one that repeats it, with the edits of some errata."""
+        edits = [edit for erratum in errata for edit in erratum.edits]
+        return edited(as_source(snippet or self.snippet), edits, self.where)
 
-    def program(self, errata: Iterable[CuratedErratum]) -> Program:
-        """The snippet with some errata repaired, as a candidate."""
-        return self.curated.binding.program(self.snippet.name, [*self.before, self.repaired(errata)])
+    def executable(self, source: Source) -> Source:
+        """A text of the snippet as it is run: its placeholders filled in, a formula as Python."""
+        # Edits that repair it may have moved its lines, so a placeholder is found by its words.
+        harness = [edit for edit in self.curated.harness if edit.old in source.text]
+        runs = edited(source, harness, self.where)
+        return replace(runs, text=to_python(runs.text, self.where)) if self.snippet.kind == "formula" else runs
 
-    def all_but(self, erratum: CuratedErratum) -> Program:
+    def program(self, way: Way, source: Source) -> Program:
+        """A text of the snippet, used in one way, as a candidate."""
+        return way.program(self.snippet.name, self.executable(source))
+
+    def all_but(self, erratum: CuratedErratum) -> Source:
         """The snippet with this erratum alone."""
-        return self.program(other for other in self.curated.errata if other.id != erratum.id)
+        return self.corrected(other for other in self.curated.errata if other.id != erratum.id)
 
 
 @dataclass(frozen=True)
@@ -110,6 +174,12 @@ class Collection:
     documents: tuple[Document, ...]
     snippets: tuple[Snippet, ...]
     entries: tuple[Entry, ...]
+    withdrawn: tuple[Withdrawn, ...]
+
+    @cached_property
+    def erratum_ids(self) -> frozenset[str]:
+        """The ids of all errata."""
+        return frozenset(erratum.id for entry in self.entries for erratum in entry.curated.errata)
 
     def entry_of(self, snippet: Snippet) -> Entry:
         """The entry of a snippet, or of the one that it repeats."""
@@ -138,57 +208,83 @@ def load(root: Path) -> Collection:
     """
     snippets = manifest.load(root).snippets
     by_file = {snippet.file: snippet for snippet in snippets}
-    paths = sorted((root / "snippets" / "errata").glob("*.toml"))
-    curated = {path: read(path, CuratedSnippet) for path in paths}
-    _validate(curated, by_file)
+    folder = root / "snippets" / "errata"
+    kinds = read(folder / KINDS, Kinds)
+    words = {kind.get("id", ""): kind for kind in kinds.kind}
+
+    def with_words(table: dict[str, Any]) -> dict[str, Any]:
+        errata = table.get("errata", ())
+        return table | {"errata": [words.get(erratum.get("id", ""), {}) | erratum for erratum in errata]}
+
+    paths = sorted(path for path in folder.glob("*.toml") if path.name != KINDS)
+    curated = {path: read(path, CuratedSnippet, with_words) for path in paths}
+    _validate(curated, by_file, set(words), kinds.withdrawn)
     by_snippet = {table.file: (path, table) for path, table in curated.items()}
     entries: dict[str, Entry] = {}
 
     def enter(file: str) -> Entry:
         if file not in entries:
             path, table = by_snippet[file]
-            needed = [enter(other) for other in table.needs]
-            before = (_prelude(by_file[file], snippets), *(e.repaired(e.curated.errata) for e in needed))
-            entries[file] = Entry(table, by_file[file], str(path), before)
-            entries[file].repaired(table.errata)  # every edit must fit
+            needed = tuple(_repaired(enter(other)) for other in table.needs)
+            uses = (Way(use, (*_joined(use, enter), *needed)) for use in table.uses)
+            entry = Entry(table, by_file[file], str(path), (Way(table.binding, needed), *uses))
+            _repaired(entry)  # every edit must fit
+            entries[file] = entry
         return entries[file]
 
     for snippet in snippets:
         if not snippet.duplicate_of:
             enter(snippet.file)
     documents = tuple(map(read_document, sorted((root / "snippets" / "documents").glob("[!.]*"))))
-    return Collection(documents, snippets, tuple(entries[s.file] for s in snippets if not s.duplicate_of))
+    found = tuple(entries[s.file] for s in snippets if not s.duplicate_of)
+    return Collection(documents, snippets, found, kinds.withdrawn)
 
 
-def _validate(curated: dict[Path, CuratedSnippet], by_file: dict[str, Snippet]) -> None:
-    seen: dict[str, Path] = {}
+def _repaired(entry: Entry) -> Source:
+    return entry.executable(entry.corrected(entry.curated.errata))
+
+
+def _joined(use: Use, enter: Callable[[str], Entry]) -> Iterator[Source]:
+    """The blocks that a use joins, repaired and bound under their names."""
+    for name, file in use.joins.items():
+        entry = enter(file)
+        adapter = entry.ways[0].binding.adapter
+        bound = f"{name} = types.SimpleNamespace(call=call, build=globals().pop('build', None))"
+        yield from entry.ways[0].before
+        yield _repaired(entry)
+        yield Source.whole(f"{adapter}\nimport types\n\n{bound}\n", f"<adapter of {file}>")
+
+
+def _validate(
+    curated: dict[Path, CuratedSnippet], by_file: dict[str, Snippet], kinds: set[str], withdrawn: tuple[Withdrawn, ...]
+) -> None:
+    written: dict[str, Path] = {}
     for path, table in curated.items():
-        for file in (table.file, *table.needs):
+        for file in (table.file, *table.needs, *(file for use in table.uses for file in use.joins.values())):
             if file not in by_file:
                 raise ErrataError(f"{path}: there is no snippet {file}; `errata list snippets` names them all")
         if original := by_file[table.file].duplicate_of:
             raise ErrataError(f"{path}: {table.file} repeats {original}; write about that one")
-        for id in (table.file, *(erratum.id for erratum in table.errata)):
-            if id in seen:
-                raise ErrataError(f"{path}: {id} is already in {seen[id]}; ids are unique, take a new one")
-            seen[id] = path
-        checks_of(table.binding.component)
+        if table.file in written:
+            raise ErrataError(f"{path}: {table.file} is already in {written[table.file]}; write it once")
+        written[table.file] = path
+        for binding in (table.binding, *table.uses):
+            checks_of(binding.component)
         for erratum in table.errata:
-            for id in erratum.signature:
+            if erratum.id in written and erratum.id not in kinds:
+                where = written[erratum.id]
+                raise ErrataError(f"{path}: {erratum.id} is already in {where}; ids are unique, take a new one")
+            written[erratum.id] = path
+            for id in erratum.failing:
                 get(id)
-            if erratum.check not in erratum.signature:
+            if not erratum.failing & {check.id for check in with_foundations([erratum.check])}:
                 raise ErrataError(f"{path}: {erratum.id}: {erratum.check} is not in its signature; add it there")
     for file, snippet in by_file.items():
-        if not snippet.duplicate_of and file not in seen:
+        if not snippet.duplicate_of and file not in written:
             raise ErrataError(f"snippets/errata: nothing is written about {file}; add a file for it")
-
-
-def _prelude(snippet: Snippet, snippets: Sequence[Snippet]) -> Source:
-    """The imports of the document's earlier blocks: a reader goes from top to bottom, as through a notebook."""
-    imports: dict[str, int] = {}
-    for earlier in snippets[: snippets.index(snippet)]:
-        if earlier.document == snippet.document and earlier.language == "python":
-            for node in ast.parse(earlier.text).body:
-                if isinstance(node, (ast.Import, ast.ImportFrom)):
-                    imports.setdefault(ast.unparse(node), earlier.line_map[node.lineno - 1])
-    return Source("\n".join(imports) + "\n", snippet.document, (*imports.values(), 1))
+    for id in kinds - written.keys():
+        raise ErrataError(f"snippets/errata/{KINDS}: no snippet has {id}; name it in one, or withdraw it")
+    for gone in withdrawn:
+        if gone.id in written:
+            where = written[gone.id]
+            raise ErrataError(f"snippets/errata/{KINDS}: {gone.id} is withdrawn and in {where}; take a new id")

@@ -1,129 +1,181 @@
-"""The corrected edition: the documents whole, with every wrong snippet and sentence replaced and marked."""
+"""The corrected edition: the documents whole, every wrong block and sentence replaced, with a note to each question.
 
-import difflib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+The code is that of the document with all edits of its errata. The prose is written by hand, line by line, in
+`snippets/edition/`: a sentence corrected where it stands reads badly, so a line with anything wrong in it is rewritten
+as a whole.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
 
 import nbformat
+import pydantic
 
 from errata.candidates.edit import edited
 from errata.claims import CuratedClaim
-from errata.curated import Collection, as_source
+from errata.curated import Collection
 from errata.errors import ErrataError
+from errata.patches import unified_diff
 from errata.sources.document import Document
+from errata.sources.markdown import questions
 from errata.sources.snippet import Snippet
+from errata.tables import Table, read
 
 ENTRIES = {"TE": "../README.md", "TC": "../claims.md"}
 """Where the entries stand, seen from the edition, by the letters of their ids."""
 
 
-@dataclass(frozen=True, order=True)
-class Change:
-    """The bytes from ``start`` to ``end`` of a document become ``new``, because of the entries ``ids``."""
+class Line(Table):
+    """A line of the document as the edition has it.
 
-    start: int
-    end: int
-    new: str
-    ids: tuple[str, ...]
+    Attributes:
+        at: where it stands in the document, 1-based; several numbers where the document repeats it.
+        text: what the edition has instead; nothing where the line is left out.
+    """
+
+    at: tuple[int, ...] = pydantic.Field(min_length=1)
+    text: str
 
 
-def files(collection: Collection, claims: Sequence[CuratedClaim]) -> dict[str, bytes]:
-    """Each document corrected, as a diff, and, where it has code, as a notebook; by file name.
+class Text(Table):
+    """One file of `snippets/edition/`, of the document with the same stem.
+
+    Attributes:
+        preface: what stands above the document.
+        line: the lines that differ.
+    """
+
+    preface: str
+    line: tuple[Line, ...]
+
+
+def load(root: Path, collection: Collection, claims: Sequence[CuratedClaim]) -> dict[str, Text]:
+    """Read `snippets/edition/` and hold it against the documents and the claims; by the document's file name.
 
     Raises:
-        ErrataError: when two corrections overlap.
+        ErrataError: when a line is written twice or in a block, changes nothing, or leaves a claim unsettled.
     """
+    texts = {}
+    for document in collection.documents:
+        path = root / "snippets" / "edition" / f"{document.path.stem}.toml"
+        name = document.path.name
+        texts[name] = text = read(path, Text)
+        blocks = {n for s in _snippets(document, collection) for n in range(s.first_line, s.last_line + 1)}
+        written: set[int] = set()
+        for line in text.line:
+            for number in line.at:
+                where = f"{path}: line {number}"
+                if not 1 <= number <= len(document.lines):
+                    raise ErrataError(f"{where}: {name} has {len(document.lines)} lines; correct `at`")
+                if number in written:
+                    raise ErrataError(f"{where} is written twice; make the two one")
+                if number in blocks:
+                    raise ErrataError(f"{where} is one of a block; correct it by an erratum")
+                if document.lines[number - 1] != document.lines[line.at[0] - 1]:
+                    raise ErrataError(f"{where} is another text than line {line.at[0]}; write it apart")
+                if document.lines[number - 1].rstrip("\n") == line.text:
+                    raise ErrataError(f"{where} is as in the document; leave it out")
+                written.add(number)
+        for number, id in _claimed(document, claims):
+            if number not in written:
+                raise ErrataError(f"{path}: line {number} is not there, and {id} calls it false; write it")
+    return texts
+
+
+def _claimed(document: Document, claims: Sequence[CuratedClaim]) -> list[tuple[int, str]]:
+    """The claims about a document, by line."""
+    return [
+        (number, claim.id)
+        for claim in claims
+        for place in claim.places
+        if place.document == document.path.name
+        for number in range(place.lines[0], place.lines[1] + 1)
+    ]
+
+
+def files(collection: Collection, claims: Sequence[CuratedClaim], texts: dict[str, Text]) -> dict[str, bytes]:
+    """Each document corrected, as a diff, and, where it has code, as a notebook; by file name."""
     made: dict[str, bytes] = {}
     for document in collection.documents:
-        changes = list(_changes(document, collection, claims))
-        corrected = _applied(document, changes)
+        text = texts[document.path.name]
+        lines = _lines(document, text, collection, claims)
+        corrected = f"{text.preface}\n{''.join(lines)}"
         stem = document.path.stem
-        made[f"{stem}.md"] = corrected
-        made[f"{stem}.diff"] = _diff(document, corrected)
-        if any(snippet.document == document.path.name and snippet.kind == "code" for snippet in collection.snippets):
-            made[f"{stem}.ipynb"] = _notebook(document, changes, collection)
+        made[f"{stem}.md"] = corrected.encode()
+        path = f"snippets/documents/{document.path.name}"
+        made[f"{stem}.diff"] = unified_diff(document.text, corrected, path).encode()
+        if any(snippet.kind == "code" for snippet in _snippets(document, collection)):
+            made[f"{stem}.ipynb"] = _notebook(document, text.preface, lines, collection)
     return made
 
 
-def _changes(document: Document, collection: Collection, claims: Sequence[CuratedClaim]) -> Iterator[Change]:
+def _lines(document: Document, text: Text, collection: Collection, claims: Sequence[CuratedClaim]) -> list[str]:
+    """What the edition has in the place of each line of the document, with the notes."""
+    lines = list(document.lines)
+    notes: dict[int, list[str]] = {}  # the ids by the last line of their question
+    last_of = _last_lines(document)
+    in_code = (
+        (snippet.first_line, erratum.id)
+        for snippet in _snippets(document, collection)
+        for erratum in collection.entry_of(snippet).curated.errata
+    )
+    marks = sorted((*_claimed(document, claims), *in_code))
+    for line in text.line:
+        for number in line.at:
+            lines[number - 1] = f"{line.text}\n" if line.text else ""
     for snippet in _snippets(document, collection):
-        errata = collection.entry_of(snippet).curated.errata
-        if errata:
-            ids = tuple(erratum.id for erratum in errata)
-            start, end = snippet.byte_range
-            yield Change(start, end, _corrected_code(snippet, collection), ())
-            # A fence closes on the line below the code; a formula closes on its own last line.
-            after = document.starts[snippet.last_line + (snippet.kind == "code")]
-            yield Change(after, after, f"\n> 勘误：{_links(ids)}\n", ids)
-    for claim in claims:
-        quote, corrected = claim.quote.encode(), f"{claim.correction_zh}（{_links((claim.id,))}）"
-        for place in claim.places:
-            if place.document == document.path.name:
-                at, end = (document.starts[line] for line in (place.lines[0] - 1, place.lines[1]))
-                while (at := document.raw.find(quote, at, end)) >= 0:
-                    yield Change(at, at + len(quote), corrected, (claim.id,))
-                    at += len(quote)
+        first, last = snippet.first_line, snippet.last_line
+        lines[first - 1 : last] = [corrected_code(snippet, collection), *[""] * (last - first)]
+    for number, id in marks:
+        ids = notes.setdefault(last_of[number - 1], [])
+        if id not in ids:
+            ids.append(id)
+    for number, ids in notes.items():
+        lines[number - 1] += f"\n> **勘误**：{'、'.join(f'[{id}]({ENTRIES[id[:2]]}#{id.lower()})' for id in ids)}\n"
+    return lines
 
 
-def _links(ids: Sequence[str]) -> str:
-    return "、".join(f"[{id}]({ENTRIES[id[:2]]}#{id.lower()})" for id in ids)
+def _last_lines(document: Document) -> list[int]:
+    """For each line the last one of its question that is not blank."""
+    numbers, found = questions(document), list[int]()
+    last = len(numbers)
+    for number in range(len(numbers), 0, -1):
+        if number < len(numbers) and numbers[number - 1] != numbers[number]:
+            last = number
+        while last > 1 and not document.lines[last - 1].strip():
+            last -= 1
+        found.append(last)
+    return found[::-1]
 
 
 def _snippets(document: Document, collection: Collection) -> list[Snippet]:
     return [snippet for snippet in collection.snippets if snippet.document == document.path.name]
 
 
-def _corrected_code(snippet: Snippet, collection: Collection) -> str:
+def corrected_code(snippet: Snippet, collection: Collection) -> str:
+    """The block with all its errata repaired, and with what makes it stand alone."""
     entry = collection.entry_of(snippet)
-    edits = [edit for erratum in entry.curated.errata for edit in erratum.edits]
-    return edited(as_source(snippet), edits, entry.where).text
+    return edited(entry.corrected(entry.curated.errata, snippet), entry.curated.edition, entry.where).text
 
 
-def _applied(document: Document, changes: Sequence[Change], start: int = 0, end: int | None = None) -> bytes:
-    """The document's bytes from ``start`` to ``end`` with the changes that lie there."""
-    end = len(document.raw) if end is None else end
-    pieces, position = [], start
-    for change in sorted(changes):
-        if start <= change.start and change.end <= end:
-            if change.start < position:
-                raise ErrataError(f"{document.path}: the corrections {change.ids} overlap those before; quote less")
-            pieces += [document.raw[position : change.start], change.new.encode()]
-            position = change.end
-    return b"".join([*pieces, document.raw[position:end]])
-
-
-def _diff(document: Document, corrected: bytes) -> bytes:
-    """A diff that `git apply` accepts on the original."""
-    path = f"snippets/documents/{document.path.name}"
-    before, after = (raw.decode().splitlines(keepends=True) for raw in (document.raw, corrected))
-    return "".join(difflib.unified_diff(before, after, f"a/{path}", f"b/{path}")).encode()
-
-
-def _notebook(document: Document, changes: Sequence[Change], collection: Collection) -> bytes:
+def _notebook(document: Document, preface: str, lines: Sequence[str], collection: Collection) -> bytes:
     """The corrected prose, and for each block one cell that fails as printed and one that passes its checks."""
     notebook = nbformat.v4.new_notebook()
     notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    cells = [nbformat.v4.new_code_cell("%load_ext errata.notebook")]
+    cells = [nbformat.v4.new_code_cell("%load_ext errata.notebook"), nbformat.v4.new_markdown_cell(preface.strip())]
     position = 0
     for snippet in _snippets(document, collection):
-        fence = document.starts[snippet.first_line - 2]
-        cells.append(_prose(document, changes, position, fence))
+        fence = snippet.first_line - 2
+        cells.append(nbformat.v4.new_markdown_cell("".join(lines[position:fence]).strip()))
         cells.append(nbformat.v4.new_code_cell(f"%%original {snippet.file}\n{snippet.text.rstrip()}"))
         if collection.entry_of(snippet).curated.errata:
-            code = _corrected_code(snippet, collection).rstrip()
+            code = corrected_code(snippet, collection).rstrip()
             cells.append(nbformat.v4.new_code_cell(f"%%corrected {snippet.file}\n{code}"))
-        position = document.starts[snippet.last_line + 1]
-    cells.append(_prose(document, changes, position, len(document.raw)))
+        position = snippet.last_line + 1
+    cells.append(nbformat.v4.new_markdown_cell("".join(lines[position:]).strip()))
     for number, cell in enumerate(cells):
         cell.id = f"cell-{number}"  # random by default
     notebook.cells = cells
     nbformat.validate(notebook)
     text: str = nbformat.writes(notebook)
     return f"{text}\n".encode()
-
-
-def _prose(document: Document, changes: Sequence[Change], start: int, end: int) -> nbformat.NotebookNode:
-    cell: nbformat.NotebookNode = nbformat.v4.new_markdown_cell(
-        _applied(document, changes, start, end).decode().strip()
-    )
-    return cell

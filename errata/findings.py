@@ -14,6 +14,8 @@ Confidence = Literal["proved", "counterexample", "by-reading"]
 Verdict = Literal["pass", "fail", "variant", "inconclusive"]
 Applicability = Literal["safe", "changes-behaviour", "changes-interface"]
 ClaimKind = Literal["false", "reversed", "self-contradiction", "wrong-formula", "invented-term", "unsupported"]
+ClaimSeverity = Literal["misconception", "imprecise", "wording"]
+Numbers = dict[str, float | int | str | bool]
 Lines = tuple[int, int]
 
 
@@ -102,15 +104,14 @@ class Snippet(Record):
     reference: str
 
 
-class Erratum(Record):
-    """One bug: where it is, what it does, the case that shows it and the patch that cures it.
+class Occurrence(Record):
+    """An erratum in one snippet: where it is, the case that shows it there and the patch that cures it.
 
-    `lines` are the guilty lines in the first place, and `excerpt` their text. `signature` lists every check that fails
-    when all other errata of the snippet are repaired and this one is not.
+    `places` are those of the snippet and of its repetitions, `lines` the guilty lines in the first one, and `excerpt`
+    their text. `signature` lists every check that fails when all other errata of the snippet are repaired and this one
+    is not.
     """
 
-    id: str
-    title: str
     snippet: str
     places: tuple[Place, ...]
     lines: Lines
@@ -118,19 +119,35 @@ class Erratum(Record):
     check: str
     statement: str
     level: Level
+    hint: str
+    source: Source
+    signature: tuple[str, ...]
+    counterexample: Counterexample
+    patch: str
+    reference: str
+
+
+class Erratum(Occurrence):
+    """One kind of bug: what it does and why it is wrong, as it occurs in its first snippet, and where else it occurs.
+
+    `places` are those of all its snippets.
+    """
+
+    id: str
+    title: str
     severity: Severity
     confidence: Confidence
     found_by: Literal["reading", "search"]
-    signature: tuple[str, ...]
+    applicability: Applicability
     what: str
     why: str
-    hint: str
-    source: Source
-    counterexample: Counterexample
-    patch: str
-    applicability: Applicability
-    reference: str
     summary_zh: str
+    elsewhere: tuple[Occurrence, ...] = ()
+
+    def occurrence_in(self, snippet: str) -> Occurrence:
+        """The erratum as it occurs in a snippet or in the one that it repeats."""
+        found = (o for o in self.elsewhere if any(place.snippet == snippet for place in o.places))
+        return next(found, self)
 
 
 class Figure(Record):
@@ -146,17 +163,26 @@ class Figure(Record):
     data: dict[str, Any]
 
 
+class Adversary(Record):
+    """A subject that would fool a careless measurement, and whether the statement was refuted of it."""
+
+    name: str
+    refuted: bool
+
+
 class Claim(Record):
     """One false statement of the prose: what is true instead, and the measurement that refutes it.
 
-    `evidence` are the numbers by name; `measured` says how they come about; `errata` are those of code that does
-    otherwise.
+    `quote` is the whole sentence in the first place, `wrong` the words in it that make it false. `evidence` are the
+    numbers by name, and `if_true` what they are of a subject of which the statement is true; `measured` says how they
+    come about; `errata` are those of code that does otherwise.
     """
 
     id: str
     topic: str
     places: tuple[Place, ...]
     quote: str
+    wrong: tuple[str, ...]
     translation: str
     correction: str
     correction_zh: str
@@ -164,10 +190,21 @@ class Claim(Record):
     source: Source
     refutation: str
     measured: str
-    evidence: dict[str, float | int | str | bool]
+    evidence: Numbers
+    if_true: Numbers
+    adversary: Adversary
     figure: Figure | None
     verdict: Verdict
+    severity: ClaimSeverity
     errata: tuple[str, ...]
+
+
+class Withdrawn(Record):
+    """An id that is no longer used: why, and the entry that says it now, if any."""
+
+    id: str
+    reason: str
+    now: str | None
 
 
 class Totals(Record):
@@ -190,6 +227,7 @@ class Findings(Record):
     snippets: tuple[Snippet, ...]
     errata: tuple[Erratum, ...]
     claims: tuple[Claim, ...]
+    withdrawn: tuple[Withdrawn, ...]
     totals: Totals
 
     def to_json(self) -> bytes:

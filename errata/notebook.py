@@ -9,9 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from errata import curated
+from errata import curated, proof
 from errata.candidates import LocalCandidate, Source
-from errata.candidates.edit import edited
 from errata.checks import engine, get
 from errata.checks.engine import Result
 from errata.curated import Collection, Entry
@@ -31,35 +30,35 @@ def load_ipython_extension(shell: Any) -> None:
 
 def original(line: str, cell: str) -> None:
     """Show each erratum of the cell's text, with the others repaired, or the checks that it passes."""
-    entry = _entry(line.strip(), cell)
+    file = line.strip()
+    entry = _entry(file, cell)
     recorded = {erratum.id: erratum for erratum in _record().errata}
     for erratum in entry.curated.errata:
         check, known = get(erratum.check), recorded[erratum.id]
-        case = check.case.from_json(known.counterexample.case)
-        if not engine.fails(check, engine.replay(check, LocalCandidate(entry.all_but(erratum)), case)):
+        case = check.case.from_json(known.occurrence_in(file).counterexample.case)
+        if not engine.fails(check, proof.replay(entry, entry.all_but(erratum), check, case)):
             raise ErrataError(f"{erratum.id} does not show in this cell; take its text from the document")
-        print(original_fails(known, next(p for p in known.places if p.snippet == line.strip())), end="\n\n")
+        print(original_fails(known, next(p for p in known.places if p.snippet == file)), end="\n\n")
     if not entry.curated.errata:
-        _passes(entry, Source.whole(cell, line.strip()))
+        _passes(entry, Source.whole(cell, file))
 
 
 def corrected(line: str, cell: str) -> None:
     """Run every check of the component on the cell's text."""
-    entry = _entry(line.strip(), cell)
-    source = Source.whole(cell, line.strip())
-    # The corrected text has other line numbers, so the placeholder is found by its words.
-    harness = [edit.model_copy(update={"line": None}) for edit in entry.curated.harness]
-    _passes(entry, edited(source, harness, line.strip()))
+    _passes(_entry(line.strip(), cell), Source.whole(cell, line.strip()))
 
 
 def _passes(entry: Entry, source: Source) -> None:
-    program = entry.curated.binding.program(entry.snippet.name, [*entry.before, source])
-    results = engine.run(LocalCandidate(program), entry.checks, examples=EXAMPLES)
+    results = [
+        result
+        for way in entry.ways
+        for result in engine.run(LocalCandidate(entry.program(way, source)), way.checks, examples=EXAMPLES)
+    ]
     wrong = [_described(result) for result in results if not result.ok]
     if wrong:
         raise ErrataError(f"{entry.snippet.file}: " + "; ".join(wrong))
-    passed = sum(result.status == "passed" for result in results)
-    print(f"passes {passed} checks of {entry.curated.binding.component}")
+    passed = len({result.check.id for result in results if result.status == "passed"})
+    print(f"passes {passed} checks of {', '.join(dict.fromkeys(way.binding.component for way in entry.ways))}")
 
 
 def _described(result: Result) -> str:

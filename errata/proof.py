@@ -5,19 +5,23 @@ component; with all but one it fails exactly the checks of that one's signature.
 located, also when it lies behind a crash that hides it.
 """
 
-import difflib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from errata import findings
-from errata.candidates import Candidate, LocalCandidate
-from errata.candidates.edit import edited
-from errata.checks import engine, get
+from errata.candidates import LocalCandidate, Source
+from errata.checks import Check, engine, get
+from errata.checks.case import Case
 from errata.checks.engine import Counterexample, Result
-from errata.curated import Collection, CuratedErratum, Entry, as_source
+from errata.checks.evidence import Evidence
+from errata.curated import Collection, CuratedErratum, Entry, Withdrawn
 from errata.errors import ErrataError
+from errata.patches import unified_diff
 from errata.sources.document import Document
 from errata.sources.snippet import Snippet
+
+OCCURRENCE = set(findings.Occurrence.model_fields)
 
 
 class UnprovedError(ErrataError):
@@ -30,56 +34,69 @@ def judge(entry: Entry, collection: Collection) -> tuple[list[findings.Snippet],
     Raises:
         UnprovedError: when it does not behave as it is written down.
     """
-    repaired = LocalCandidate(entry.program(entry.curated.errata))
-    for result in engine.run(repaired, entry.checks):
+    repaired = entry.corrected(entry.curated.errata)
+    for result in _results(entry, repaired, shrink=True):
         if not result.ok:
             seen = result.counterexample.evidence if result.counterexample else result.status
             raise UnprovedError(f"{entry.where}: repaired, {entry.snippet.file} still fails {result.check.id}: {seen}")
     errata = [_prove(erratum, entry, repaired, collection) for erratum in entry.curated.errata]
-    results = engine.run(LocalCandidate(entry.program(())), entry.checks, shrink=False)
+    results = list(_results(entry, entry.corrected(())))
     return [_snippet(place, entry, results) for place in collection.places(entry)], errata
 
 
-def _prove(erratum: CuratedErratum, entry: Entry, repaired: Candidate, collection: Collection) -> findings.Erratum:
-    candidate = LocalCandidate(entry.all_but(erratum))
-    results = engine.run(candidate, entry.checks, shrink=False)
-    signature = tuple(result.check.id for result in results if result.status == "failed")
-    if set(signature) != set(erratum.signature):
+def _results(entry: Entry, source: Source, *, shrink: bool = False) -> Iterator[Result]:
+    """The results of a text of the snippet, in all ways in which it is used."""
+    for way in entry.ways:
+        yield from engine.run(LocalCandidate(entry.program(way, source)), way.checks, shrink=shrink)
+
+
+def replay(entry: Entry, source: Source, check: Check, case: Case) -> Evidence:
+    """Measure one case on a text of the snippet: in the first way of its use that fails there, or else in the last."""
+    ways = [way for way in entry.ways if way.binding.component == check.component]
+    found = (engine.replay(check, LocalCandidate(entry.program(way, source)), case) for way in ways)
+    for evidence in found:
+        if engine.fails(check, evidence):
+            break
+    return evidence
+
+
+def _prove(erratum: CuratedErratum, entry: Entry, repaired: Source, collection: Collection) -> findings.Erratum:
+    failing = {result.check.id for result in _results(entry, entry.all_but(erratum)) if result.status == "failed"}
+    if failing != erratum.failing:
         raise UnprovedError(
-            f"{entry.where}: {erratum.id} alone fails {', '.join(signature) or 'no check'}, "
-            f"not {', '.join(erratum.signature)}; correct its signature or its edits"
+            f"{entry.where}: {erratum.id} alone fails {', '.join(sorted(failing)) or 'no check'}, "
+            f"not {', '.join(sorted(erratum.failing))}; correct its signature or its edits"
         )
-    failure = _smallest_failure(erratum, entry, candidate, repaired)
-    return _record(erratum, entry, signature, failure, collection)
+    return _record(erratum, entry, _smallest_failure(erratum, entry, repaired), collection)
 
 
-def _smallest_failure(
-    erratum: CuratedErratum, entry: Entry, candidate: Candidate, repaired: Candidate
-) -> Counterexample:
+def _smallest_failure(erratum: CuratedErratum, entry: Entry, repaired: Source) -> Counterexample:
     """The erratum's counterexample, on which the repaired snippet passes."""
     check = get(erratum.check)
-    found = engine.search(check, candidate).counterexample
-    assert found is not None  # the same search has failed before, without shrinking
+    check = replace(check, domain=dict(check.domain) | {field: (value,) for field, value in erratum.at.items()})
+    for way in entry.ways:
+        if way.binding.component == check.component:
+            candidate = LocalCandidate(entry.program(way, entry.all_but(erratum)))
+            found = engine.search(check, candidate).counterexample
+            if found is not None:
+                break
+    else:
+        raise UnprovedError(f"{entry.where}: {erratum.id} alone passes {erratum.check}; choose a check that shows it")
     if found.evidence.raised != erratum.raises:
         raise UnprovedError(
             f"{entry.where}: {erratum.id} alone raises {found.evidence.raised} in {erratum.check}, "
             f"not {erratum.raises}; correct `raises`"
         )
-    smallest = engine.explain(check, candidate, found, control=repaired)
-    if engine.fails(check, engine.replay(check, repaired, smallest.case)):
+    control = LocalCandidate(entry.program(way, repaired))
+    smallest = engine.explain(check, candidate, found, control=control)
+    if engine.fails(check, engine.replay(check, control, smallest.case)):
         raise UnprovedError(
             f"{entry.where}: {erratum.id}: repaired, it fails too on {smallest.case}; correct {check.id}"
         )
     return smallest
 
 
-def _record(
-    erratum: CuratedErratum,
-    entry: Entry,
-    signature: tuple[str, ...],
-    failure: Counterexample,
-    collection: Collection,
-) -> findings.Erratum:
+def _record(erratum: CuratedErratum, entry: Entry, failure: Counterexample, collection: Collection) -> findings.Erratum:
     check = get(erratum.check)
     lines = _guilty_lines(erratum, entry.snippet, failure.evidence.place)
     return findings.Erratum(
@@ -103,7 +120,7 @@ def _record(
         severity=erratum.severity,
         confidence=erratum.confidence,
         found_by=erratum.found_by,
-        signature=signature,
+        signature=tuple(check.id for check in entry.checks if check.id in erratum.failing),
         what=erratum.what,
         why=erratum.why,
         hint=check.hint,
@@ -149,17 +166,17 @@ def _guilty_lines(erratum: CuratedErratum, snippet: Snippet, place: str | None) 
 def _patch(erratum: CuratedErratum, entry: Entry, document: Document) -> str:
     """The erratum's edits as a diff of the document that `git apply` accepts."""
     start, end = entry.snippet.byte_range
-    repaired = edited(as_source(entry.snippet), erratum.edits, entry.where).text
-    after = document.raw[:start] + repaired.encode() + document.raw[end:]
-    path = f"snippets/documents/{document.path.name}"
-    before_lines, after_lines = (raw.decode().splitlines(keepends=True) for raw in (document.raw, after))
-    return "".join(difflib.unified_diff(before_lines, after_lines, f"a/{path}", f"b/{path}", n=1))
+    repaired = entry.corrected([erratum]).text
+    after = (document.raw[:start] + repaired.encode() + document.raw[end:]).decode()
+    return unified_diff(document.raw.decode(), after, f"snippets/documents/{document.path.name}", context=1)
 
 
 def _snippet(place: Snippet, entry: Entry, results: Sequence[Result]) -> findings.Snippet:
-    ids = {
-        status: tuple(r.check.id for r in results if r.status == status) for status in ("passed", "failed", "blocked")
-    }
+    by_status = {s: {r.check.id for r in results if r.status == s} for s in ("failed", "blocked", "passed")}
+    # Used in several ways, a block may fail a check in one and pass it, or be blocked, in another.
+    by_status["blocked"] -= by_status["failed"]
+    by_status["passed"] -= by_status["failed"] | by_status["blocked"]
+    ids = {status: tuple(c.id for c in entry.checks if c.id in found) for status, found in by_status.items()}
     verdict: findings.Verdict = "fail" if ids["failed"] else "variant" if entry.curated.variants else "pass"
     return findings.Snippet(
         id=place.name,
@@ -173,7 +190,7 @@ def _snippet(place: Snippet, entry: Entry, results: Sequence[Result]) -> finding
         component=entry.curated.binding.component,
         verdict=verdict,
         errata=tuple(erratum.id for erratum in entry.curated.errata),
-        checks=findings.Checks(ran=len(ids["passed"] + ids["failed"]), of=len(results), **ids),
+        checks=findings.Checks(ran=len(ids["passed"] + ids["failed"]), of=len(entry.checks), **ids),
         variants=entry.curated.variants,
         note=entry.curated.note,
         reference=entry.curated.reference,
@@ -184,12 +201,13 @@ def collect(
     collection: Collection,
     judged: Iterable[tuple[list[findings.Snippet], list[findings.Erratum]]],
     claims: Sequence[findings.Claim],
+    withdrawn: Sequence[Withdrawn],
 ) -> findings.Findings:
     """Put what was judged entry by entry into one record, in the documents' order."""
     parts = list(judged)
     by_file = {snippet.file: snippet for snippets, _ in parts for snippet in snippets}
     snippets = tuple(by_file[snippet.file] for snippet in collection.snippets)
-    errata = tuple(sorted((erratum for _, errata in parts for erratum in errata), key=lambda erratum: erratum.id))
+    errata = _merged(erratum for _, errata in parts for erratum in errata)
     per_document = Counter(snippet.document for snippet in snippets)
     documents = tuple(
         findings.Document(
@@ -204,6 +222,10 @@ def collect(
         snippets=snippets,
         errata=errata,
         claims=tuple(claims),
+        withdrawn=tuple(
+            findings.Withdrawn(id=gone.id, reason=gone.reason, now=gone.now)
+            for gone in sorted((*collection.withdrawn, *withdrawn), key=lambda gone: gone.id)
+        ),
         totals=findings.Totals(
             documents=len(documents),
             snippets=len(snippets),
@@ -213,4 +235,20 @@ def collect(
             claims=len(claims),
             checks=len({check.id for entry in collection.entries for check in entry.checks}),
         ),
+    )
+
+
+def _merged(errata: Iterable[findings.Erratum]) -> tuple[findings.Erratum, ...]:
+    """One erratum for each id, in their order, from its occurrences in the documents' order."""
+    by_id: dict[str, list[findings.Erratum]] = {}
+    for erratum in errata:
+        by_id.setdefault(erratum.id, []).append(erratum)
+    return tuple(
+        first.model_copy(
+            update={
+                "places": tuple(place for occurrence in (first, *others) for place in occurrence.places),
+                "elsewhere": tuple(findings.Occurrence(**other.model_dump(include=OCCURRENCE)) for other in others),
+            }
+        )
+        for _, (first, *others) in sorted(by_id.items())
     )

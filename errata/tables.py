@@ -1,8 +1,9 @@
 """Curated data: TOML files, read into typed models."""
 
 import tomllib
+from collections.abc import Callable
 from importlib.resources.abc import Traversable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pydantic
 
@@ -18,14 +19,16 @@ class Table(pydantic.BaseModel):
 Model = TypeVar("Model", bound=Table)
 
 
-def read(file: Traversable, model: type[Model]) -> Model:
-    """Read ``file`` as a ``model``.
+def read(
+    file: Traversable, model: type[Model], prepare: Callable[[dict[str, Any]], dict[str, Any]] = lambda table: table
+) -> Model:
+    """Read ``file`` as a ``model``, after ``prepare`` has filled in what stands elsewhere.
 
     Raises:
         ErrataError: when it is not UTF-8, not TOML, or not of this shape.
     """
     try:
-        return model.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
+        return model.model_validate(prepare(tomllib.loads(file.read_text(encoding="utf-8"))))
     except UnicodeDecodeError as error:
         raise ErrataError(f"{file}: byte {error.start} is not UTF-8: save the file as UTF-8") from None
     except tomllib.TOMLDecodeError as error:

@@ -159,10 +159,10 @@ CURATED = "snippets/errata/000_q26_residual_block.toml"
     ("spoil", "says"),
     [
         (lambda text: text.replace('old = "', 'old = "no such text ', 1), ("occurs 0 times", "quote a text")),
-        (lambda text: text.replace('"TE', '"TE001" #', 1), ("TE001 is already in", "take a new one")),
+        (lambda text: text.replace('"TE039"', '"TE008"'), ("TE008 is already in", "take a new one")),
         (lambda text: text.replace("[binding]", "[bindings]"), ("binding: Field required", "CONTRIBUTING.md")),
         (lambda text: text + "[[errata", ("not TOML", "correct it there")),
-        (lambda text: text.replace('check = "residual.', 'check = "residual.x', 1), ("not in its signature",)),
+        (lambda text: text.replace('check = "residual.zero', 'check = "residual.xzero'), ("not in its signature",)),
         (lambda text: text.replace('"residual.zero', '"residual.xzero'), ("no check is called", "errata list checks")),
         (lambda text: text.replace('component = "residual"', 'component = "resid"'), ("no component is called",)),
         (lambda text: text.replace('file = "000_q26', 'file = "000_q99'), ("there is no snippet 000_q99",)),
@@ -176,6 +176,27 @@ def test_a_bad_curated_file_is_refused(
     before = path.read_text()
     path.write_text(spoil(before))
     assert path.read_text() != before
+    assert_refused(run, checkout, "report", says=says)
+
+
+@pytest.mark.parametrize(
+    ("file", "addition", "says"),
+    [
+        ("kinds.toml", '[[kind]]\nid = "TE999"\n', ("no snippet has TE999", "withdraw it")),
+        ("kinds.toml", '[[withdrawn]]\nid = "TE039"\nreason = "Gone."\n', ("TE039 is withdrawn and in",)),
+        (
+            "000_q26_residual_block.toml",
+            '[[uses]]\ncomponent = "residual"\nadapter = ""\njoins = { other = "000_q99.py" }\n',
+            ("there is no snippet 000_q99.py",),
+        ),
+        ("000_q26_residual_block.toml", '[[uses]]\ncomponent = "resid"\nadapter = ""\n', ("no component is called",)),
+    ],
+)
+def test_a_bad_addition_to_the_curated_data_is_refused(
+    run: Run, checkout: Path, file: str, addition: str, says: tuple[str, ...]
+) -> None:
+    path = checkout / "snippets" / "errata" / file
+    path.write_text(f"{path.read_text()}\n{addition}")
     assert_refused(run, checkout, "report", says=says)
 
 

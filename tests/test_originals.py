@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from errata import curated
+from errata import curated, proof
 from errata.candidates import LocalCandidate
 from errata.checks import engine, get
 from errata.findings import Findings, Snippet
@@ -36,11 +36,11 @@ def entry_of(snippet: Snippet) -> curated.Entry:
 @pytest.mark.parametrize(("snippet", "id"), WRONG)
 def test_original(snippet: Snippet, id: str) -> None:
     erratum, entry = ERRATA[id], entry_of(snippet)
-    check, recorded = get(erratum.check), erratum.counterexample
+    occurrence = erratum.occurrence_in(snippet.file)
+    check, recorded = get(occurrence.check), occurrence.counterexample
     (written,) = (e for e in entry.curated.errata if e.id == id)
-    candidate = LocalCandidate(entry.all_but(written))
 
-    evidence = engine.replay(check, candidate, check.case.from_json(recorded.case))
+    evidence = proof.replay(entry, entry.all_but(written), check, check.case.from_json(recorded.case))
 
     if engine.fails(check, evidence):
         # Another reason than the recorded one is an error of ours, not an expected failure.
@@ -52,6 +52,10 @@ def test_original(snippet: Snippet, id: str) -> None:
 @pytest.mark.parametrize("snippet", RIGHT)
 def test_original_is_right(snippet: Snippet) -> None:
     entry = entry_of(snippet)
-    results = engine.run(LocalCandidate(entry.program(())), entry.checks)
+    results = [
+        result
+        for way in entry.ways
+        for result in engine.run(LocalCandidate(entry.program(way, entry.corrected(()))), way.checks)
+    ]
     assert {r.check.id: r.counterexample for r in results if r.status not in ("passed", "not-applicable")} == {}
     assert tuple(r.check.id for r in results if r.status == "passed") == snippet.checks.passed

@@ -25,19 +25,41 @@ def test_the_record_is_what_running_says(entry: curated.Entry) -> None:
     assert [s.model_dump(mode="json") for s in RECORD.snippets if s.file in files] == [
         s.model_dump(mode="json") for s in snippets
     ]
-    assert [e.model_dump(mode="json") for e in RECORD.errata if e.snippet == entry.snippet.file] == [
-        e.model_dump(mode="json") for e in errata
-    ]
+    recorded = {e.id: e for e in RECORD.errata if any(place.snippet == entry.snippet.file for place in e.places)}
+    assert recorded.keys() == {e.id for e in errata}
+    for found in errata:
+        known = recorded[found.id]
+        mine = [place for place in known.places if place.snippet in files]
+        assert known.occurrence_in(entry.snippet.file).model_copy(update={"places": tuple(mine)}).model_dump(
+            mode="json", include=proof.OCCURRENCE
+        ) == found.model_dump(mode="json", include=proof.OCCURRENCE)
+        words = set(Erratum.model_fields) - proof.OCCURRENCE - {"elsewhere"}
+        assert known.model_dump(include=words) == found.model_dump(include=words)
+
+
+def test_an_erratum_of_several_snippets_is_one_entry_with_all_its_places() -> None:
+    for erratum in RECORD.errata:
+        listed = [snippet.file for snippet in RECORD.snippets if erratum.id in snippet.errata]
+        assert [place.snippet for place in erratum.places] == listed or set(listed) == {
+            place.snippet for place in erratum.places
+        }
+        for other in erratum.elsewhere:
+            assert set(other.places) <= set(erratum.places)
+            assert erratum.occurrence_in(other.snippet) == other
+        assert erratum.occurrence_in(erratum.snippet) == erratum
+    missing = next(erratum for erratum in RECORD.errata if erratum.id == "TE001")
+    assert len({place.snippet for place in missing.places}) == 23
 
 
 ENTRY = next(entry for entry in COLLECTION.entries if entry.snippet.file == "000_q26_residual_block.py")
-(ERRATUM,) = ENTRY.curated.errata
+(ERRATUM,) = (erratum for erratum in ENTRY.curated.errata if erratum.id == "TE039")
+OTHERS = tuple(erratum for erratum in ENTRY.curated.errata if erratum is not ERRATUM)
 
 
 def entry_with(**changes: object) -> curated.Entry:
-    """The residual block's entry with its erratum written down differently."""
+    """The residual block's entry with one erratum written down differently."""
     erratum = ERRATUM.model_copy(update=changes)
-    return replace(ENTRY, curated=ENTRY.curated.model_copy(update={"errata": (erratum,)}))
+    return replace(ENTRY, curated=ENTRY.curated.model_copy(update={"errata": (erratum, *OTHERS)}))
 
 
 @pytest.mark.parametrize(
@@ -54,8 +76,8 @@ def test_what_does_not_behave_as_it_is_written_down_is_refused(changes: dict[str
 
 
 def test_an_erratum_that_is_not_needed_is_refused() -> None:
-    extra = ERRATUM.model_copy(update={"id": "TE999", "edits": (Edit(line=1, old="class", new="class "),)})
-    needless = replace(ENTRY, curated=ENTRY.curated.model_copy(update={"errata": (ERRATUM, extra)}))
+    extra = ERRATUM.model_copy(update={"id": "TE999", "edits": (Edit(line=2, old="def", new="def "),)})
+    needless = replace(ENTRY, curated=ENTRY.curated.model_copy(update={"errata": (*ENTRY.curated.errata, extra)}))
     with pytest.raises(proof.UnprovedError, match="TE999 alone fails no check"):
         proof.judge(needless, COLLECTION)
 
@@ -89,5 +111,13 @@ def test_a_record_of_another_shape_is_refused() -> None:
 @pytest.mark.parametrize("erratum", [pytest.param(e, id=e.id) for e in RECORD.errata])
 def test_a_patch_applies_to_the_document(erratum: Erratum) -> None:
     command = ["git", "apply", "--check", "-"]
-    done = subprocess.run(command, cwd=ROOT, input=erratum.patch, text=True, capture_output=True)
-    assert done.returncode == 0, done.stderr
+    for occurrence in (erratum, *erratum.elsewhere):
+        done = subprocess.run(command, cwd=ROOT, input=occurrence.patch, text=True, capture_output=True)
+        assert done.returncode == 0, done.stderr
+
+
+def test_an_adapter_cannot_make_up_for_a_missing_import() -> None:
+    """The adapters of question 29 import torch, and the block still fails without its own import."""
+    (entry,) = (e for e in COLLECTION.entries if e.snippet.name == "000_q29_learning_rate")
+    assert "import torch" in entry.curated.binding.adapter
+    assert "TE001" in {erratum.id for erratum in entry.curated.errata}

@@ -41,6 +41,7 @@ class CallableInstance:
         training: bool = False,
         seed: int = 0,
         cotangent: Tensor | None = None,
+        autocast: str | None = None,
     ) -> Reply:
         """See `Instance.call`."""
         # The candidate gets tensors of its own: what it does to them shows in the reply, not in the check.
@@ -49,7 +50,8 @@ class CallableInstance:
         with guarded(self.dtype, seed, self.place):
             if isinstance(self.built, nn.Module) and self.built.training != training:
                 self.built.train(training)
-            result = self.target(**passed) if self.built is None else self.target(self.built, **passed)
+            with torch.autocast("cpu", getattr(torch, autocast)) if autocast else contextlib.nullcontext():
+                result = self.target(**passed) if self.built is None else self.target(self.built, **passed)
             outputs = _named(result)
             gradients = {}
             if cotangent is not None:

@@ -62,8 +62,11 @@ class Instance(Protocol):
         training: bool = False,
         seed: int = 0,
         cotangent: Tensor | None = None,
+        autocast: str | None = None,
     ) -> Reply:
         """Run the candidate once, in evaluation unless ``training``, with torch's generator at ``seed``.
+
+        With ``autocast``, it runs under `torch.autocast` to that type; gradients are computed outside.
 
         Raises:
             CandidateError: when the candidate raises.

@@ -36,8 +36,10 @@ class LocalCandidate:
             namespace["script"] = _script(last.compile(), namespace)
         else:
             exec(last.compile(), namespace)
-        exec(compile(self.program.adapter, f"<adapter of {self.name}>", "exec", dont_inherit=True), namespace)
-        return namespace
+        # The adapter sees what the sources define, and they see nothing of it: it may import what they forgot.
+        scope = dict(namespace)
+        exec(compile(self.program.adapter, f"<adapter of {self.name}>", "exec", dont_inherit=True), scope)
+        return scope
 
     def _place(self, error: BaseException) -> str | None:
         return innermost_place(error, frozenset(source.file for source in self.program.sources))

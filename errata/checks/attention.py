@@ -2,20 +2,21 @@
 
 Shapes: query ``(B, T, d)``, key ``(B, S, d)``, value ``(B, S, d_v)``, mask boolean ``(B, T, S)`` or None, True = may
 attend. Output ``(B, T, d_v)``; candidates with the trait ``attention-weights`` also give ``weights`` ``(B, T, S)``, and
-those with ``no-mask`` take no mask.
+those with ``no-mask`` take no mask. Those with ``heads-axis`` are documented as the inner part of multi-head attention:
+they take ``(B, H, T, d)`` too.
 
 Checks of level paper run in float32, in which everybody's code runs: to compute the softmax in float32 whatever the
 inputs are is a legitimate choice, and only `attention.keeps-double-precision` asks for more.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from errata.candidates import Argument, Candidate, Reply
-from errata.checks import oracles
+from errata.checks import oracles, precision
 from errata.checks.case import Case
 from errata.checks.evidence import Evidence, all_finite, equal, equal_or_refused, finite, holds, unchanged
 from errata.checks.literature import PYTORCH, VASWANI
@@ -56,6 +57,25 @@ class AttentionCase(Case):
         mask[..., 0] |= ~mask.any(dim=-1)
         return mask
 
+    def number_mask(self) -> Tensor:
+        """The same in numbers, 1 and 0."""
+        numbers = self.normal("mask", self.batch, self.queries, self.keys or self.queries)
+        numbers.copy_(numbers > 0)
+        numbers[..., 0].clamp_(min=1.0 - numbers.amax(dim=-1))
+        return numbers
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadsCase(AttentionCase):
+    """One call of the inner part of multi-head attention, with H heads."""
+
+    heads: int = 1
+
+    def inputs(self) -> dict[str, Tensor]:
+        """Query, key and value, with an axis for the heads."""
+        sizes = (self.batch, self.heads, self.queries, self.width)
+        return {name: self.normal(name, *sizes) for name in ("query", "key", "value")}
+
 
 SQUARE = {
     "batch": (1, 2, 3),
@@ -84,6 +104,13 @@ TRAINED = VASWANI.says("5.3", "We used the Adam optimizer")
 BOOLEAN = PYTORCH.says(
     "torch.nn.functional.scaled_dot_product_attention",
     "A boolean mask where a value of True indicates that the element should take part in attention.",
+)
+BROADCAST = PYTORCH.says(
+    "torch.nn.functional.scaled_dot_product_attention",
+    "shape must be broadcastable to the shape of attention weights",
+)
+LARGE_PRODUCTS = VASWANI.says(
+    "3.2.1", "We suspect that for large values of dk, the dot products grow large in magnitude"
 )
 
 RUNS = "attention.accepts-valid-input"
@@ -161,8 +188,9 @@ def matches_formula(candidate: Candidate, case: AttentionCase) -> Evidence:
     builds_on=[RUNS],
 )
 def equal_values_give_that_value(candidate: Candidate, case: AttentionCase) -> Evidence:
-    value = case.normal("the value", case.batch, 1, case.width).repeat(1, case.queries, 1)
-    return equal(answer(candidate, case, case.inputs() | {"value": value}).output, value)
+    inputs = case.inputs()
+    inputs["value"][:, 1:] = inputs["value"][:, :1]
+    return equal(answer(candidate, case, inputs).output, inputs["value"])
 
 
 @check(
@@ -194,7 +222,7 @@ def output_lies_among_the_values(candidate: Candidate, case: AttentionCase) -> E
 )
 def equal_keys_give_the_mean(candidate: Candidate, case: AttentionCase) -> Evidence:
     inputs = case.inputs()
-    inputs["key"] = inputs["key"][:, :1].repeat(1, case.queries, 1)
+    inputs["key"][:, 1:] = inputs["key"][:, :1]
     mean = inputs["value"].mean(dim=1, keepdim=True).expand_as(inputs["value"])
     return equal(answer(candidate, case, inputs).output, mean, scale=case.scale)
 
@@ -285,8 +313,7 @@ def batch_examples_are_independent(candidate: Candidate, case: AttentionCase) ->
 )
 def key_length_may_differ(candidate: Candidate, case: AttentionCase) -> Evidence:
     assert case.keys is not None
-    inputs = case.inputs()
-    inputs["query"] = case.normal("queries", case.batch, case.keys, case.width)
+    inputs = replace(case, queries=case.keys).inputs()
     chosen = case.integers("chosen", 0, case.keys, case.queries)
     before = answer(candidate, case, inputs).output
     output = answer(candidate, case, inputs | {"query": inputs["query"][:, chosen]}).output
@@ -305,8 +332,7 @@ def key_length_may_differ(candidate: Candidate, case: AttentionCase) -> Evidence
 )
 def value_width_may_differ(candidate: Candidate, case: AttentionCase) -> Evidence:
     assert case.value_width is not None
-    inputs = case.inputs()
-    inputs["value"] = case.normal("values", case.batch, case.queries, case.width)
+    inputs = replace(case, value_width=None).inputs()
     chosen = case.integers("chosen", 0, case.width, case.value_width)
     before = answer(candidate, case, inputs).output
     output = answer(candidate, case, inputs | {"value": inputs["value"][..., chosen]}).output
@@ -413,7 +439,7 @@ def keeps_double_precision(candidate: Candidate, case: AttentionCase) -> Evidenc
 @check(
     "attention.large-scores-stay-finite",
     "exp(s) overflows for s > 88 in float32, softmax(s) never: the output is finite for scores of 1e8",
-    spec=VASWANI.says("3.2.1", "We suspect that for large values of dk, the dot products grow large in magnitude"),
+    spec=LARGE_PRODUCTS,
     level="robustness",
     hint="Use torch.softmax, or subtract the row's maximum before the exponential.",
     case=AttentionCase,
@@ -422,6 +448,41 @@ def keeps_double_precision(candidate: Candidate, case: AttentionCase) -> Evidenc
 )
 def large_scores_stay_finite(candidate: Candidate, case: AttentionCase) -> Evidence:
     return finite(answer(candidate, case, case.inputs()).output)
+
+
+@check(
+    "attention.half-precision-scores-do-not-overflow",
+    "in float16, products q . k beyond 65504 give the formula's answer where q . k / sqrt(d_k) is far within",
+    spec=LARGE_PRODUCTS,
+    level="robustness",
+    hint="q . k overflows before it is divided: scale the query first, or compute the scores in float32.",
+    case=AttentionCase,
+    domain=SEVERAL | {"width": tuple(precision.OVERFLOWING), "scale": (1.0,), "dtype": ("float16",)},
+    builds_on=[RUNS],
+    tolerance=precision.ROUNDINGS,
+)
+def half_precision_scores_do_not_overflow(candidate: Candidate, case: AttentionCase) -> Evidence:
+    inputs, size = case.inputs(), precision.OVERFLOWING[case.width]
+    inputs["query"].fill_(size)
+    precision.let_the_first_win(inputs["key"], size, inputs["value"])
+    return equal(answer(candidate, case, inputs).output, expected_output(inputs))
+
+
+@check(
+    "attention.runs-under-autocast",
+    "under autocast to bfloat16 or float16, float32 inputs give what they give without, to the rounding of that type",
+    spec=precision.AUTOCAST,
+    level="robustness",
+    hint="Products come out in the lower type: convert them before writing them into a tensor of the inputs' type.",
+    case=AttentionCase,
+    domain=SQUARE | {"dtype": precision.LOWER},
+    builds_on=[RUNS],
+    tolerance=precision.ROUNDINGS,
+)
+def runs_under_autocast(candidate: Candidate, case: AttentionCase) -> Evidence:
+    single = replace(case, dtype="float32")
+    instance = candidate.build({}, dtype=single.dtype)
+    return precision.under_autocast(instance, {"mask": None, **single.inputs()}, case.dtype)
 
 
 @check(
@@ -471,16 +532,15 @@ def all_true_mask_is_no_mask(candidate: Candidate, case: AttentionCase) -> Evide
     builds_on=[MASKS],
 )
 def masked_keys_have_no_influence(candidate: Candidate, case: AttentionCase) -> Evidence:
-    inputs = case.inputs()
-    attended = case.booleans("attended", case.queries)
-    attended[0] = True
+    inputs, mask = case.inputs(), case.mask()
+    mask.copy_(mask[:1, :1].clone())  # the same for all queries
+    attended = mask[0, 0]
     moved = {
         name: inputs[name] + ~attended[:, None] * case.normal(f"move of {name}", *inputs[name].shape)
         for name in ("key", "value")
     }
-    mask = {"mask": attended.expand(case.batch, case.queries, case.queries).clone()}
-    before = answer(candidate, case, inputs | mask).output
-    return equal(answer(candidate, case, inputs | moved | mask).output, before)
+    before = answer(candidate, case, inputs | {"mask": mask}).output
+    return equal(answer(candidate, case, inputs | moved | {"mask": mask}).output, before)
 
 
 @check(
@@ -548,9 +608,8 @@ def mask_is_not_changed(candidate: Candidate, case: AttentionCase) -> Evidence:
     builds_on=[MASKS],
 )
 def number_mask_keeps_its_meaning(candidate: Candidate, case: AttentionCase) -> Evidence:
-    inputs, mask = case.inputs(), case.mask()
-    boolean = answer(candidate, case, inputs | {"mask": mask}).output
-    number = mask.to(inputs["query"].dtype)
+    inputs, number = case.inputs(), case.number_mask()
+    boolean = answer(candidate, case, inputs | {"mask": number == 1}).output
     return equal_or_refused(lambda: answer(candidate, case, inputs | {"mask": number}), boolean)
 
 
@@ -567,8 +626,8 @@ def number_mask_keeps_its_meaning(candidate: Candidate, case: AttentionCase) -> 
 )
 def masked_keys_stay_masked_at_large_scores(candidate: Candidate, case: AttentionCase) -> Evidence:
     inputs = case.inputs()
-    inputs["query"] = torch.full_like(inputs["query"], case.scale)
-    inputs["key"] = torch.full_like(inputs["key"], -case.scale)
+    inputs["query"].fill_(case.scale)
+    inputs["key"].fill_(-case.scale)
     mask = torch.ones(case.batch, case.queries, case.queries, dtype=torch.bool)
     mask[..., 0] = False
     mean = inputs["value"][:, 1:].mean(dim=1, keepdim=True).expand_as(inputs["value"])
@@ -622,3 +681,40 @@ def keyless_row_gradients_are_finite(candidate: Candidate, case: AttentionCase) 
     cotangent = torch.ones(case.batch, case.queries, case.width, dtype=inputs["query"].dtype)
     gradients = answer(candidate, case, inputs, cotangent=cotangent).gradients
     return all_finite(gradients.values())
+
+
+@check(
+    "attention.keyless-row-passes-anomaly-detection",
+    "a query that may attend to no key makes no NaN in the backward pass: torch's anomaly detection raises nothing",
+    spec=precision.NAN_RAISES,
+    level="robustness",
+    hint="Fill the scores of such rows with 0 before the softmax; zeroing its NaN afterwards leaves it in the graph.",
+    case=AttentionCase,
+    domain=SQUARE,
+    unless=["no-mask"],
+    builds_on=[KEYLESS],
+)
+def keyless_row_passes_anomaly_detection(candidate: Candidate, case: AttentionCase) -> Evidence:
+    inputs = case.inputs() | {"mask": first_query_keyless(case)}
+    cotangent = torch.ones(case.batch, case.queries, case.width, dtype=inputs["query"].dtype)
+    with torch.autograd.set_detect_anomaly(True):
+        gradients = answer(candidate, case, inputs, cotangent=cotangent).gradients
+    return all_finite(gradients.values())
+
+
+@check(
+    "attention.heads-axis-mask-is-per-example-or-refused",
+    "for inputs (B, H, T, d) a mask (B, T, S) means (B, 1, T, S), or is refused: it is never one mask a head",
+    spec=BROADCAST,
+    level="robustness",
+    hint="(B, T, S) broadcasts to (B, H, T, S) as one mask a head as soon as B = H: insert the axis, or refuse rank 3.",
+    case=HeadsCase,
+    domain=SEVERAL | {"heads": (2, 1, 3)},
+    needs=["heads-axis"],
+    unless=["no-mask", "converted-mask"],
+    builds_on=[MASKS],
+)
+def heads_axis_mask_is_per_example_or_refused(candidate: Candidate, case: HeadsCase) -> Evidence:
+    inputs, mask = case.inputs(), case.mask()
+    expected = expected_output(inputs | {"mask": mask[:, None]})
+    return equal_or_refused(lambda: answer(candidate, case, inputs | {"mask": mask}), expected)

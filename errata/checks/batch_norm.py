@@ -5,14 +5,14 @@ argument, and implementations choose them differently: checks allow any eps up t
 A single position in training has no variance; to refuse it and to answer the bias are both legitimate.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from errata.candidates import Argument, Candidate, CandidateError, Instance
 from errata.candidates.candidate import Scalar
-from errata.checks import modules, oracles
+from errata.checks import modules, oracles, precision
 from errata.checks.evidence import Evidence, different, equal, holds
 from errata.checks.literature import IOFFE, PYTORCH
 from errata.checks.modules import ModuleCase, answers
@@ -36,15 +36,33 @@ class BatchNormCase(ModuleCase):
         return {"x": self.x()}
 
     def x(self, name: str = "x") -> Tensor:
-        """Drawn contents, with a different mean in each feature."""
-        mean = self.normal(f"mean of {name}", self.width)
-        return self.normal(name, self.batch, self.positions, self.width) + mean
+        """Contents that are spelt out, or drawn with a different mean in each feature."""
+        x = self.normal(name, self.batch, self.positions, self.width)
+        return x if name in self.values else x.add_(self.normal(f"mean of {name}", self.width))
+
+    def whole(self) -> Tensor:
+        """Contents rounded to whole numbers, which every type holds exactly."""
+        return self.x().round_()
+
+    def asked(self, candidate: Candidate) -> precision.Ask:
+        """What a new module in float32 answers to a tensor in training and then in evaluation."""
+        single = replace(self, dtype="float32")
+
+        def answered(x: Tensor, autocast: str | None) -> Tensor:
+            instance = single.build(candidate)
+            outputs = [instance.call({"x": x}, training=t, autocast=autocast).output for t in (True, False)]
+            return torch.cat(outputs)
+
+        return answered
 
 
 DOMAIN = {"batch": (2, 3, 4), "positions": (2, 3, 5), "width": (1, 2, 3, 4), "scale": (1.0, 10.0, 100.0)}
 
 WIDE = DOMAIN | {"scale": (10.0, 100.0)}
 """Variances so large that an unknown eps hardly shows."""
+
+WHOLE = DOMAIN | {"scale": (1.0, 3.0), "dtype": precision.LOWER}
+"""Numbers of a few digits."""
 
 NEAR = 1e-2 / torch.finfo(torch.float64).eps
 """Tolerance for what is left of it."""
@@ -141,7 +159,8 @@ def output_variance_is_one(candidate: Candidate, case: BatchNormCase) -> Evidenc
     builds_on=[RUNS],
 )
 def statistics_span_the_batch(candidate: Candidate, case: BatchNormCase) -> Evidence:
-    x, moved = case.x(), case.x()
+    x = case.x()
+    moved = x.clone()
     moved[-1] = case.x("other")[-1]
     first, second = (trained(case.build(candidate), batch)[0] for batch in (x, moved))
     return different(second, first, expected="an output that depends on the other examples", by=1e-9)
@@ -158,7 +177,8 @@ def statistics_span_the_batch(candidate: Candidate, case: BatchNormCase) -> Evid
     builds_on=[RUNS],
 )
 def statistics_span_the_positions(candidate: Candidate, case: BatchNormCase) -> Evidence:
-    x, moved = case.x(), case.x()
+    x = case.x()
+    moved = x.clone()
     moved[:, -1] = case.x("other")[:, -1]
     first, second = (trained(case.build(candidate), batch)[:, 0] for batch in (x, moved))
     return different(second, first, expected="an output that depends on the other positions", by=1e-9)
@@ -175,7 +195,8 @@ def statistics_span_the_positions(candidate: Candidate, case: BatchNormCase) -> 
     builds_on=[RUNS],
 )
 def features_are_independent(candidate: Candidate, case: BatchNormCase) -> Evidence:
-    x, moved = case.x(), case.x()
+    x = case.x()
+    moved = x.clone()
     moved[..., -1] = case.x("other")[..., -1]
     first, second = (trained(case.build(candidate), batch)[..., :-1] for batch in (x, moved))
     return equal(second, first)
@@ -280,6 +301,22 @@ def evaluation_is_affine(candidate: Candidate, case: BatchNormCase) -> Evidence:
         candidate, case, {"x": x + y}, {"x": torch.zeros_like(x)}, {"x": x}, {"x": y}
     )
     return equal(both + neither, first + second, scale=10 * case.scale)
+
+
+@check(
+    "batch_norm.fresh-evaluation-is-the-identity",
+    "before any training the running mean is 0 and the variance 1: evaluation answers x / sqrt(1 + eps), almost x",
+    spec=PYTORCH.says("torch.nn.BatchNorm1d", "which are then used for normalization during evaluation"),
+    level="convention",
+    hint="Start the buffers with zeros and ones, and use them in evaluation instead of the batch's own statistics.",
+    case=BatchNormCase,
+    domain=DOMAIN | {"batch": (1, 2, 3)},
+    builds_on=[EVALUATES],
+    tolerance=NEAR,
+)
+def fresh_evaluation_is_the_identity(candidate: Candidate, case: BatchNormCase) -> Evidence:
+    x = case.x()
+    return equal(case.build(candidate).call({"x": x}).output, x)
 
 
 @check(
@@ -419,7 +456,9 @@ def arguments_are_not_changed(candidate: Candidate, case: BatchNormCase) -> Evid
     builds_on=[RUNS],
 )
 def constant_feature_is_finite(candidate: Candidate, case: BatchNormCase) -> Evidence:
-    output = trained(case.build(candidate), case.x()[:1, :1].expand(case.batch, case.positions, -1))
+    x = case.x()
+    x.copy_(x[:1, :1].clone())
+    output = trained(case.build(candidate), x)
     return equal(output, torch.zeros_like(output), scale=1e6 * case.scale)
 
 
@@ -449,7 +488,59 @@ def accepts_a_matrix(candidate: Candidate, case: BatchNormCase) -> Evidence:
     builds_on=[VARIANCE],
 )
 def survives_a_large_mean(candidate: Candidate, case: BatchNormCase) -> Evidence:
-    x = case.x() + 4096.0
+    x = case.x()
+    x[x < 2048] += 4096.0  # what is spelt out may contain it already
     return equal(
         trained(case.build(candidate), x), torch.from_numpy(oracles.normalised(x, (0, 1), eps=0.0)), scale=4096.0
     )
+
+
+@check(
+    "batch_norm.runs-under-autocast",
+    "under autocast to bfloat16 or float16, a float32 module answers as without, also to an input of the lower type",
+    spec=precision.AUTOCAST,
+    level="robustness",
+    hint="A linear map before it gives x in the lower type: convert x, or what is made of it, to the parameters' type.",
+    case=BatchNormCase,
+    domain=WHOLE,
+    builds_on=[RUNS],
+    tolerance=precision.ROUNDINGS,
+)
+def runs_under_autocast(candidate: Candidate, case: BatchNormCase) -> Evidence:
+    return precision.after_a_linear_map(case.asked(candidate), case.whole(), case.dtype)
+
+
+@check(
+    "batch_norm.accepts-input-of-another-precision",
+    "a float32 module answers bfloat16 and float16 as the same numbers in float32, to the rounding of that type",
+    spec=precision.ARITHMETIC,
+    level="robustness",
+    hint="Compute in float32 at least, x.to(torch.promote_types(x.dtype, torch.float32)), and cast the result back.",
+    case=BatchNormCase,
+    domain=WHOLE,
+    builds_on=[RUNS],
+    tolerance=precision.ROUNDINGS,
+)
+def accepts_input_of_another_precision(candidate: Candidate, case: BatchNormCase) -> Evidence:
+    return precision.to_the_lower_type(case.asked(candidate), case.whole(), case.dtype)
+
+
+@check(
+    "batch_norm.half-precision-statistics-stay-finite",
+    "in float16, 300 and -300, whose variance overflows, become 1 and -1 in training, and are told apart in evaluation",
+    spec=precision.ARITHMETIC,
+    level="robustness",
+    hint="Compute mean and variance in float32. An infinite running variance makes every later evaluation 0.",
+    case=BatchNormCase,
+    domain=DOMAIN | {"batch": (2, 4), "scale": (1.0,), "dtype": ("float16",)},
+    builds_on=[RUNS],
+    tolerance=precision.ROUNDINGS,
+)
+def half_precision_statistics_stay_finite(candidate: Candidate, case: BatchNormCase) -> Evidence:
+    x = case.x()
+    x[::2], x[1::2] = 300.0, -300.0
+    instance = case.build(candidate)
+    outputs = trained(instance, x), instance.call({"x": x}).output
+    # By how much one step moves the running statistics is left open: what is left to compare is the sign.
+    signs = outputs[0], outputs[1] / outputs[1].abs().amax(dim=(0, 1)).clamp(min=1e-3)
+    return max((equal(output, x.sign()) for output in signs), key=lambda seen: seen.deviation)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from errata.candidates import Candidate
 from errata.candidates.candidate import Scalar
-from errata.checks import modules
+from errata.checks import modules, precision
 from errata.checks.evidence import Evidence, equal
 from errata.checks.literature import VASWANI
 from errata.checks.modules import StackCase, answers
@@ -48,8 +48,8 @@ class EncoderCase(StackCase):
         """See `ModuleCase.inputs`. Every position may attend itself, and the rest of the mask is drawn."""
         mask = None
         if self.masked:
-            drawn = self.booleans("mask", self.batch, self.length, self.length)
-            mask = drawn | torch.eye(self.length, dtype=torch.bool)
+            mask = self.booleans("mask", self.batch, self.length, self.length)
+            mask |= torch.eye(self.length, dtype=torch.bool)
         return {"ids": self.ids(), "mask": mask}
 
     def ids(self) -> Tensor:
@@ -191,7 +191,8 @@ def every_token_has_influence(candidate: Candidate, case: EncoderCase) -> Eviden
     builds_on=[RUNS],
 )
 def equal_tokens_differ_by_position(candidate: Candidate, case: EncoderCase) -> Evidence:
-    ids = case.ids()[:, :1].expand(-1, case.length).clone()
+    ids = case.ids()
+    ids[:, 1:] = ids[:, :1]
     (output,) = answers(candidate, case, {"ids": ids, "mask": None})
     return modules.all_move(
         output[:, :-1], output[:, 1:], expected="neighbours with the same token have different states"
@@ -433,3 +434,19 @@ def drops_in_training(candidate: Candidate, case: EncoderCase) -> Evidence:
 )
 def keeps_its_type(candidate: Candidate, case: EncoderCase) -> Evidence:
     return modules.keeps_dtype(candidate, case)
+
+
+@check(
+    "encoder.runs-under-autocast",
+    "under autocast to bfloat16 or float16, a float32 module answers as without, to the rounding of that type",
+    spec=precision.AUTOCAST,
+    level="robustness",
+    hint="Linear maps and products come out in the lower type: write none into a tensor of the inputs' type.",
+    case=EncoderCase,
+    domain=DOMAIN | {"dtype": precision.LOWER},
+    builds_on=[RUNS],
+    tolerance=precision.ROUNDINGS,
+)
+def runs_under_autocast(candidate: Candidate, case: EncoderCase) -> Evidence:
+    single = replace(case, dtype="float32")
+    return precision.under_autocast(single.build(candidate), single.inputs(), case.dtype)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from errata.candidates import Argument, Candidate, Instance
 from errata.candidates.candidate import Scalar
-from errata.checks import modules, oracles
+from errata.checks import modules, oracles, precision
 from errata.checks.evidence import Evidence, equal, holds
 from errata.checks.literature import SRIVASTAVA, VASWANI
 from errata.checks.modules import ModuleCase, answers
@@ -275,3 +275,19 @@ def gradients_reach_parameters(candidate: Candidate, case: FeedForwardCase) -> E
 )
 def arguments_are_not_changed(candidate: Candidate, case: FeedForwardCase) -> Evidence:
     return modules.arguments_stay(candidate, case)
+
+
+@check(
+    "feed_forward.runs-under-autocast",
+    "under autocast to bfloat16 or float16, a float32 module answers as without, to the rounding of that type",
+    spec=precision.AUTOCAST,
+    level="robustness",
+    hint="Linear maps and products come out in the lower type: write none into a tensor of the inputs' type.",
+    case=FeedForwardCase,
+    domain=DOMAIN | {"dtype": precision.LOWER},
+    builds_on=[DETERMINISTIC],
+    tolerance=precision.ROUNDINGS,
+)
+def runs_under_autocast(candidate: Candidate, case: FeedForwardCase) -> Evidence:
+    single = replace(case, dtype="float32")
+    return precision.under_autocast(single.build(candidate), single.inputs(), case.dtype)

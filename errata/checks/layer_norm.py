@@ -3,14 +3,14 @@
 Parameters ``gain`` and ``bias``, both ``(D,)``.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from errata.candidates import Argument, Candidate
 from errata.candidates.candidate import Scalar
-from errata.checks import modules, oracles
+from errata.checks import modules, oracles, precision
 from errata.checks.evidence import Evidence, equal, finite
 from errata.checks.literature import BA, IOFFE, PYTORCH
 from errata.checks.modules import ModuleCase, answers
@@ -35,9 +35,18 @@ class LayerNormCase(ModuleCase):
         return {"x": self.x()}
 
     def x(self) -> Tensor:
-        """Drawn contents, with a different mean in each position."""
-        mean = self.normal("mean", self.batch, self.positions, 1)
-        return self.normal("x", self.batch, self.positions, self.width) + mean
+        """Contents that are spelt out, or drawn with a different mean in each position."""
+        x = self.normal("x", self.batch, self.positions, self.width)
+        return x if "x" in self.values else x.add_(self.normal("mean", self.batch, self.positions, 1))
+
+    def whole(self) -> Tensor:
+        """Contents rounded to whole numbers, which every type holds exactly."""
+        return self.x().round_()
+
+    def asked(self, candidate: Candidate) -> precision.Ask:
+        """What a module in float32 answers to a tensor, under autocast or without."""
+        instance = replace(self, dtype="float32").build(candidate)
+        return lambda x, autocast: instance.call({"x": x}, autocast=autocast).output
 
 
 DOMAIN = {
@@ -47,6 +56,9 @@ DOMAIN = {
     "eps": (1e-9, 1e-12),
     "scale": (1.0, 10.0, 100.0),
 }
+
+WHOLE = DOMAIN | {"eps": (1e-5,), "scale": (1.0, 3.0), "dtype": precision.LOWER}
+"""Numbers of a few digits, and an eps that float16 still holds."""
 
 ALMOST = 1e-5 / torch.finfo(torch.float64).eps
 """Tolerance where eps, tiny as it is, has a part in the result."""
@@ -250,7 +262,9 @@ def arguments_are_not_changed(candidate: Candidate, case: LayerNormCase) -> Evid
     builds_on=[RUNS],
 )
 def constant_row_gives_the_bias(candidate: Candidate, case: LayerNormCase) -> Evidence:
-    (output,) = answers(candidate, case, {"x": case.x()[..., :1].expand(-1, -1, case.width)})
+    x = case.x()
+    x[..., 1:] = x[..., :1]
+    (output,) = answers(candidate, case, {"x": x})
     return equal(output, torch.zeros_like(output), scale=100 * case.scale / case.eps**0.5)
 
 
@@ -311,23 +325,56 @@ def accepts_a_matrix(candidate: Candidate, case: LayerNormCase) -> Evidence:
     builds_on=[VARIANCE],
 )
 def survives_a_large_mean(candidate: Candidate, case: LayerNormCase) -> Evidence:
-    x = case.x() + 4096.0
+    x = case.x()
+    x[x < 2048] += 4096.0  # what is spelt out may contain it already
     (output,) = answers(candidate, case, {"x": x})
     return equal(output, torch.from_numpy(oracles.normalised(x, axes=-1, eps=case.eps)), scale=4096.0)
 
 
 @check(
     "layer_norm.survives-half-precision",
-    "in float16, features of size 1000, whose squares overflow, are normalised to rounding",
+    "in float16, features of 1000 and -1000, whose squares overflow, are normalised to rounding",
     spec=EQUATION,
     level="robustness",
     hint="Compute mean and variance in float32 and cast the result back.",
     case=LayerNormCase,
-    domain=DOMAIN | {"width": (5, 8), "scale": (1000.0,), "eps": (1e-5,), "dtype": ("float16",)},
+    domain=DOMAIN | {"width": (3, 5, 8), "scale": (1.0,), "eps": (1e-5,), "dtype": ("float16",)},
     builds_on=[VARIANCE],
     tolerance=16.0,
 )
 def survives_half_precision(candidate: Candidate, case: LayerNormCase) -> Evidence:
     x = case.x()
+    x.copy_(torch.where(x > 0, 1000.0, -1000.0))
+    x[..., 0], x[..., 1] = 1000.0, -1000.0
     (output,) = answers(candidate, case, {"x": x})
     return equal(output, torch.from_numpy(oracles.normalised(x, axes=-1, eps=case.eps)))
+
+
+@check(
+    "layer_norm.runs-under-autocast",
+    "under autocast to bfloat16 or float16, a float32 module answers as without, also to an input of the lower type",
+    spec=precision.AUTOCAST,
+    level="robustness",
+    hint="A linear map before it gives x in the lower type: convert x, or what is made of it, to the parameters' type.",
+    case=LayerNormCase,
+    domain=WHOLE,
+    builds_on=[RUNS],
+    tolerance=precision.ROUNDINGS,
+)
+def runs_under_autocast(candidate: Candidate, case: LayerNormCase) -> Evidence:
+    return precision.after_a_linear_map(case.asked(candidate), case.whole(), case.dtype)
+
+
+@check(
+    "layer_norm.accepts-input-of-another-precision",
+    "a float32 module answers bfloat16 and float16 as the same numbers in float32, to the rounding of that type",
+    spec=precision.ARITHMETIC,
+    level="robustness",
+    hint="Compute in float32 at least, x.to(torch.promote_types(x.dtype, torch.float32)), and cast the result back.",
+    case=LayerNormCase,
+    domain=WHOLE,
+    builds_on=[RUNS],
+    tolerance=precision.ROUNDINGS,
+)
+def accepts_input_of_another_precision(candidate: Candidate, case: LayerNormCase) -> Evidence:
+    return precision.to_the_lower_type(case.asked(candidate), case.whole(), case.dtype)

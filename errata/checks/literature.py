@@ -142,6 +142,7 @@ GOYAL = Work(
     "Accurate, Large Minibatch SGD: Training ImageNet in 1 Hour",
     "https://arxiv.org/abs/1706.02677",
 )
+MICIKEVICIUS = Work("Micikevicius et al. 2018", "Mixed Precision Training", "https://arxiv.org/abs/1710.03740")
 HU = Work("Hu et al. 2021", "LoRA: Low-Rank Adaptation of Large Language Models", "https://arxiv.org/abs/2106.09685")
 DEVLIN = Work(
     "Devlin et al. 2019",
@@ -187,3 +188,16 @@ WU = Work(
     "https://arxiv.org/abs/1609.08144",
 )
 ZHANG = Work("Zhang and Sennrich 2019", "Root Mean Square Layer Normalization", "https://arxiv.org/abs/1910.07467")
+BAHDANAU = Work(
+    "Bahdanau et al. 2015",
+    "Neural Machine Translation by Jointly Learning to Align and Translate",
+    "https://arxiv.org/abs/1409.0473",
+)
+BHOJANAPALLI = Work(
+    "Bhojanapalli et al. 2020", "Low-Rank Bottleneck in Multi-head Attention Models", "https://arxiv.org/abs/2002.07028"
+)
+DAO = Work(
+    "Dao et al. 2022",
+    "FlashAttention: Fast and Memory-Efficient Exact Attention with IO-Awareness",
+    "https://arxiv.org/abs/2205.14135",
+)

@@ -17,11 +17,11 @@ import torch
 from torch import Tensor
 
 from errata.candidates import Argument, Candidate, Instance, Reply
-from errata.checks import oracles
+from errata.checks import oracles, precision
 from errata.checks.case import Case
 from errata.checks.evidence import Evidence, all_finite, equal, equal_or_refused, finite, holds, refuses, unchanged
 from errata.checks.literature import PYTORCH, VASWANI
-from errata.checks.registry import check
+from errata.checks.registry import NOISE, check
 
 PROJECTIONS = ("query", "key", "value", "output")
 
@@ -62,11 +62,22 @@ class MultiHeadAttentionCase(Case):
             "value": self.normal("value", self.batch, keys, self.width),
         }
 
-    def mask(self) -> Tensor:
-        """A mask in which every query may attend to one key at least."""
-        mask = self.booleans("mask", self.batch, 1, self.queries, self.keys or self.queries)
+    def mask(self, rank: int = 4) -> Tensor:
+        """A mask in which every query may attend to one key at least, of the shape that is passed.
+
+        Rank 4 is ``(B, 1, T, S)``, 3 ``(B, T, S)`` and 2 ``(T, S)``.
+        """
+        leading = {4: (self.batch, 1), 3: (self.batch,), 2: ()}[rank]
+        mask = self.booleans("mask", *leading, self.queries, self.keys or self.queries)
         mask[..., 0] |= ~mask.any(dim=-1)
         return mask
+
+    def number_mask(self) -> Tensor:
+        """The same in numbers, 1 and 0."""
+        numbers = self.normal("mask", self.batch, 1, self.queries, self.keys or self.queries)
+        numbers.copy_(numbers > 0)
+        numbers[..., 0].clamp_(min=1.0 - numbers.amax(dim=-1))
+        return numbers
 
     def full_mask(self) -> Tensor:
         """A mask that permits everything."""
@@ -104,6 +115,9 @@ BROADCAST = PYTORCH.says(
     "torch.nn.functional.scaled_dot_product_attention",
     "shape must be broadcastable to the shape of attention weights",
 )
+LARGE_PRODUCTS = VASWANI.says(
+    "3.2.1", "We suspect that for large values of dk, the dot products grow large in magnitude"
+)
 TRAINED = VASWANI.says("5.3", "We used the Adam optimizer")
 
 RUNS = "multi_head_attention.accepts-valid-input"
@@ -128,6 +142,14 @@ def drawn_weights(instance: Instance, case: MultiHeadAttentionCase) -> dict[str,
     weights = {f"{name}.weight": case.normal(f"{name}.weight", case.width, case.width) for name in PROJECTIONS}
     biases = [f"{name}.bias" for name in PROJECTIONS if f"{name}.bias" in names]
     return weights | {name: case.normal(name, case.width) for name in biases}
+
+
+def averaging_weights(instance: Instance, width: int) -> dict[str, Tensor]:
+    """Weights with which every answer is the mean of the values: W^Q = W^K = 0, W^V = W^O = 1, and biases 0."""
+    zero, one = torch.zeros(width, width), torch.eye(width)
+    weights = {"query.weight": zero, "key.weight": zero, "value.weight": one, "output.weight": one}
+    biases = {f"{name}.bias" for name in PROJECTIONS} & instance.state().keys()
+    return weights | {name: torch.zeros(width) for name in biases}
 
 
 def answer(
@@ -341,12 +363,32 @@ def batch_examples_are_independent(candidate: Candidate, case: MultiHeadAttentio
 )
 def key_length_may_differ(candidate: Candidate, case: MultiHeadAttentionCase) -> Evidence:
     assert case.keys is not None
-    instance, inputs = built(candidate, case), case.inputs(candidate)
-    inputs["query"] = case.normal("queries", case.batch, case.keys, case.width)
+    instance, inputs = built(candidate, case), replace(case, queries=case.keys).inputs(candidate)
     chosen = case.integers("chosen", 0, case.keys, case.queries)
     before = answer(instance, inputs).output
     output = answer(instance, inputs | {"query": inputs["query"][:, chosen]}).output
     return equal(output, before[:, chosen], scale=case.width**2)
+
+
+@check(
+    "multi_head_attention.keys-of-another-batch-size-are-refused",
+    "one memory (1, S, D) for B sequences is refused, or attended by each of them; it is never cut into B pieces",
+    spec=PYTORCH.says("torch.nn.MultiheadAttention", "S is the source sequence length, N is the batch size"),
+    level="robustness",
+    hint="Take B from each tensor itself: view(B, -1, H, d) with the query's B cuts another batch anew, unseen.",
+    case=MultiHeadAttentionCase,
+    domain=SQUARE | {"batch": (2, 3), "queries": (1, 2, 3), "keys": (4, 6, 12)},
+    unless=["self-only"],
+    builds_on=[KEY_LENGTH],
+)
+def keys_of_another_batch_size_are_refused(candidate: Candidate, case: MultiHeadAttentionCase) -> Evidence:
+    assert case.keys is not None
+    instance = built(candidate, case)
+    query = case.normal("query", case.batch, case.queries, case.width)
+    memory = {name: case.normal(name, 1, case.keys, case.width) for name in ("key", "value")}
+    each = {name: value.repeat(case.batch, 1, 1) for name, value in memory.items()}
+    expected = answer(instance, {"query": query} | each).output
+    return equal_or_refused(lambda: answer(instance, {"query": query} | memory), expected)
 
 
 @check(
@@ -431,7 +473,7 @@ def keeps_double_precision(candidate: Candidate, case: MultiHeadAttentionCase) -
 @check(
     "multi_head_attention.large-scores-stay-finite",
     "exp(s) overflows for s > 88 in float32, softmax(s) never: the output is finite for inputs of size 1e4",
-    spec=VASWANI.says("3.2.1", "We suspect that for large values of dk, the dot products grow large in magnitude"),
+    spec=LARGE_PRODUCTS,
     level="robustness",
     hint="Use torch.softmax, or subtract the row's maximum before the exponential.",
     case=MultiHeadAttentionCase,
@@ -444,23 +486,73 @@ def large_scores_stay_finite(candidate: Candidate, case: MultiHeadAttentionCase)
 
 
 @check(
+    "multi_head_attention.half-precision-scores-do-not-overflow",
+    "in float16, products q . k of a head beyond 65504 give the formula's answer where q . k / sqrt(d) is far within",
+    spec=LARGE_PRODUCTS,
+    level="robustness",
+    hint="q . k overflows before it is divided: scale the query first, or compute the scores in float32.",
+    case=MultiHeadAttentionCase,
+    domain=SEVERAL | {"head_width": (4, 16), "scale": (1.0,), "dtype": ("float16",)},
+    needs=["weights"],
+    builds_on=[RUNS],
+    tolerance=precision.ROUNDINGS,
+)
+def half_precision_scores_do_not_overflow(candidate: Candidate, case: MultiHeadAttentionCase) -> Evidence:
+    instance = candidate.build({"width": case.width, "heads": case.heads}, dtype=case.dtype)
+    # W = 1 everywhere, so that each head sees its slice of the inputs as it is.
+    one = torch.eye(case.width)
+    instance.load(averaging_weights(instance, case.width) | {"query.weight": one, "key.weight": one})
+    inputs, size = case.inputs(candidate), precision.OVERFLOWING[case.head_width]
+    inputs["query"].fill_(size)
+    precision.let_the_first_win(inputs["key"], size, inputs["value"])
+    expected = oracles.multi_head_attention(instance.state(), case.heads, **inputs)
+    return equal(answer(instance, inputs).output, torch.from_numpy(expected))
+
+
+@check(
+    "multi_head_attention.runs-under-autocast",
+    "under autocast to bfloat16 or float16, a float32 module answers as without, to the rounding of that type",
+    spec=precision.AUTOCAST,
+    level="robustness",
+    hint="Linear maps and products come out in the lower type: write none into a tensor of the inputs' type.",
+    case=MultiHeadAttentionCase,
+    domain=SQUARE | {"dtype": precision.LOWER},
+    builds_on=[RUNS],
+    tolerance=precision.ROUNDINGS,
+)
+def runs_under_autocast(candidate: Candidate, case: MultiHeadAttentionCase) -> Evidence:
+    single = replace(case, dtype="float32")
+    instance = candidate.build({"width": case.width, "heads": case.heads}, dtype=single.dtype, seed=case.seed)
+    return precision.under_autocast(instance, {"mask": None, **single.inputs(candidate)}, case.dtype)
+
+
+@check(
     "multi_head_attention.indivisible-width-is-refused",
     "D = H d: a width that the heads do not divide is refused, when it is built or when it is called",
     spec=VASWANI.says("3.2.2", "For each of these we use dk = dv = dmodel/h = 64."),
     level="robustness",
-    hint="D // H drops the rest: raise a ValueError in the constructor unless D % H == 0.",
+    hint="D // H drops the rest, and view(B, -1, H, D // H) cuts the sequence anew: the numbers of neighbouring tokens "
+    "are mixed. Raise a ValueError in the constructor unless D % H == 0.",
     case=MultiHeadAttentionCase,
     domain=SQUARE | {"heads": (2, 3)},
     builds_on=[RUNS],
 )
 def indivisible_width_is_refused(candidate: Candidate, case: MultiHeadAttentionCase) -> Evidence:
     width = case.width + 1
-    query = case.normal("query", case.batch, case.queries, width)
+    x = case.normal("x", case.batch, case.queries, width)
+    x.copy_(torch.arange(1.0, x.numel() + 1).reshape(x.shape))
 
-    def build_and_call() -> Reply:
+    def build_and_call(weights_known: bool = False) -> Reply:
         instance = candidate.build({"width": width, "heads": case.heads}, dtype=case.dtype)
-        return answer(instance, {"query": query, "key": query, "value": query})
+        if weights_known:
+            instance.load(averaging_weights(instance, width))
+        return answer(instance, {"query": x, "key": x, "value": x})
 
+    if "weights" in candidate.traits:
+        mean = x.mean(dim=1, keepdim=True).expand_as(x)
+        kept_apart = equal_or_refused(lambda: build_and_call(weights_known=True), mean)
+        if kept_apart.deviation > NOISE:
+            return kept_apart
     return refuses(build_and_call, expected=f"a refusal of width {width} with {case.heads} heads")
 
 
@@ -510,12 +602,11 @@ def all_true_mask_is_no_mask(candidate: Candidate, case: MultiHeadAttentionCase)
     builds_on=[MASKS],
 )
 def masked_keys_have_no_influence(candidate: Candidate, case: MultiHeadAttentionCase) -> Evidence:
-    instance = built(candidate, case)
-    attended = case.booleans("attended", case.queries)
-    attended[0] = True
-    mask = {"mask": attended.expand(case.batch, 1, case.queries, case.queries).clone()}
-    before = answer(instance, case.inputs(candidate) | mask).output
-    after = answer(instance, keys_moved(candidate, case, ~attended) | mask).output
+    instance, mask = built(candidate, case), case.mask()
+    mask.copy_(mask[:1, :, :1].clone())  # the same for all queries
+    attended = mask[0, 0, 0]
+    before = answer(instance, case.inputs(candidate) | {"mask": mask}).output
+    after = answer(instance, keys_moved(candidate, case, ~attended) | {"mask": mask}).output
     # Where keys are queries, a position that moves asks another question: its own output may move.
     rows = attended if "self-only" in candidate.traits else torch.ones_like(attended)
     return equal(after[:, rows], before[:, rows])
@@ -624,9 +715,8 @@ def mask_is_not_changed(candidate: Candidate, case: MultiHeadAttentionCase) -> E
     builds_on=[MASKS],
 )
 def number_mask_keeps_its_meaning(candidate: Candidate, case: MultiHeadAttentionCase) -> Evidence:
-    instance, inputs, mask = built(candidate, case), case.inputs(candidate), case.mask()
-    boolean = answer(instance, inputs | {"mask": mask}).output
-    number = mask.to(inputs["query"].dtype)
+    instance, inputs, number = built(candidate, case), case.inputs(candidate), case.number_mask()
+    boolean = answer(instance, inputs | {"mask": number == 1}).output
     return equal_or_refused(lambda: answer(instance, inputs | {"mask": number}), boolean)
 
 
@@ -642,8 +732,8 @@ def number_mask_keeps_its_meaning(candidate: Candidate, case: MultiHeadAttention
     builds_on=[MASKS],
 )
 def rank_2_mask_is_for_all_or_refused(candidate: Candidate, case: MultiHeadAttentionCase) -> Evidence:
-    instance, inputs, mask = built(candidate, case), case.inputs(candidate), case.mask()[0, 0]
-    explicit = mask.expand(case.batch, 1, case.queries, case.queries).clone()
+    instance, inputs, mask = built(candidate, case), case.inputs(candidate), case.mask(rank=2)
+    explicit = mask.expand(case.batch, 1, -1, -1).clone()
     expected = answer(instance, inputs | {"mask": explicit}).output
     return equal_or_refused(lambda: answer(instance, inputs | {"mask": mask}), expected)
 
@@ -660,9 +750,9 @@ def rank_2_mask_is_for_all_or_refused(candidate: Candidate, case: MultiHeadAtten
     builds_on=[MASKS],
 )
 def rank_3_mask_is_per_example_or_refused(candidate: Candidate, case: MultiHeadAttentionCase) -> Evidence:
-    instance, inputs, mask = built(candidate, case), case.inputs(candidate), case.mask()
-    expected = answer(instance, inputs | {"mask": mask}).output
-    return equal_or_refused(lambda: answer(instance, inputs | {"mask": mask.squeeze(1)}), expected)
+    instance, inputs, mask = built(candidate, case), case.inputs(candidate), case.mask(rank=3)
+    expected = answer(instance, inputs | {"mask": mask[:, None]}).output
+    return equal_or_refused(lambda: answer(instance, inputs | {"mask": mask}), expected)
 
 
 @check(
@@ -735,4 +825,22 @@ def keyless_row_is_the_output_bias(candidate: Candidate, case: MultiHeadAttentio
 def keyless_row_gradients_are_finite(candidate: Candidate, case: MultiHeadAttentionCase) -> Evidence:
     inputs = case.inputs(candidate) | {"mask": first_query_keyless(case)}
     reply = answer(built(candidate, case), inputs, cotangent=torch.ones_like(inputs["query"]))
+    return all_finite([*reply.gradients.values(), *reply.parameter_gradients.values()])
+
+
+@check(
+    "multi_head_attention.keyless-row-passes-anomaly-detection",
+    "a query that may attend to no key makes no NaN in the backward pass: torch's anomaly detection raises nothing",
+    spec=precision.NAN_RAISES,
+    level="robustness",
+    hint="Fill the scores of such rows with 0 before the softmax; zeroing its NaN afterwards leaves it in the graph.",
+    case=MultiHeadAttentionCase,
+    domain=SQUARE,
+    unless=["no-mask"],
+    builds_on=[KEYLESS],
+)
+def keyless_row_passes_anomaly_detection(candidate: Candidate, case: MultiHeadAttentionCase) -> Evidence:
+    inputs = case.inputs(candidate) | {"mask": first_query_keyless(case)}
+    with torch.autograd.set_detect_anomaly(True):
+        reply = answer(built(candidate, case), inputs, cotangent=torch.ones_like(inputs["query"]))
     return all_finite([*reply.gradients.values(), *reply.parameter_gradients.values()])

@@ -4,7 +4,7 @@ Columns ``2i`` and ``2i + 1`` form pair ``i``: a point that turns from one posit
 pairs, so that each says one thing: that the point lies on the unit circle, where it starts, how fast it turns.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -191,7 +191,7 @@ def first_pair_turns_by_one_radian(candidate: Candidate, case: TableCase) -> Evi
 
 @check(
     SPEEDS,
-    "pair i turns 10000^(2i/D) times slower than pair 0",
+    "pair i turns 10000^(2i/D) times slower than pair 0: turn_i / turn_0 = 10000^(-2i/D)",
     spec=VASWANI.says("3.5", "The wavelengths form a geometric progression from 2π to 10000 · 2π"),
     level="paper",
     hint="The exponent is 2i/D with i = 0, 1, ..., D/2 - 1: each pair has its own, and arange(0, D, 2) is 2i already.",
@@ -202,10 +202,11 @@ def first_pair_turns_by_one_radian(candidate: Candidate, case: TableCase) -> Evi
 )
 def frequencies_fall_geometrically(candidate: Candidate, case: TableCase) -> Evidence:
     turns = turn(answer(candidate, case, case.length, case.width))
-    # Measured against the slowest pair, since a fast one may have gone around the circle.
-    pairs_behind = torch.arange(case.width // 2 - 1, -1, -1, dtype=torch.float64)
-    wanted = turns[-1] * BASE ** (2 * pairs_behind / case.width)
-    return equal(turns, torch.atan2(wanted.sin(), wanted.cos()), scale=1 / max(turns[-1].abs().item(), 1 / BASE))
+    slower = BASE ** (-2 * torch.arange(case.width // 2, dtype=torch.float64) / case.width)
+    # A fast pair may have gone around the circle, so the slowest is the measure of all.
+    wanted = turns[-1] / slower[-1] * slower
+    seen = equal(turns, torch.atan2(wanted.sin(), wanted.cos()), scale=1 / max(turns[-1].abs().item(), 1 / BASE))
+    return replace(seen, expected=printed(slower), actual=printed(turns / turns[0]))
 
 
 @check(

@@ -2,17 +2,19 @@
 
 The trait ``post-norm`` says that a norm follows the sum, with parameters named ``norm.*``; ``pre-norm`` that one stands
 in front of the branch, as a part of it. What the branch computes is not known: checks silence it by its parameters.
+``feed-forward-branch`` says that it is documented as a feed-forward network: two linear maps with a ReLU, or one of its
+kind, in between.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from errata.candidates import Argument, Candidate, Instance
 from errata.candidates.candidate import Scalar
-from errata.checks import modules
-from errata.checks.evidence import Evidence, different, equal, holds
+from errata.checks import modules, precision
+from errata.checks.evidence import Evidence, different, equal, holds, printed
 from errata.checks.literature import HE, SRIVASTAVA, VASWANI, XIONG
 from errata.checks.modules import ModuleCase, answers
 from errata.checks.registry import check
@@ -218,6 +220,31 @@ def branch_sees_a_normalised_input(candidate: Candidate, case: ResidualCase) -> 
 
 
 @check(
+    "residual.branch-is-not-odd",
+    "a feed-forward branch has an activation: without biases, branch(-x) = -branch(x) does not hold for all x",
+    spec=VASWANI.says("3.3", "two linear transformations with a ReLU activation in between"),
+    level="convention",
+    hint="Linear maps, norms and dropout are odd functions, and two linear maps are one: put a ReLU or GELU between.",
+    case=ResidualCase,
+    domain=DOMAIN,
+    needs=["feed-forward-branch"],
+    builds_on=[DETERMINISTIC],
+)
+def branch_is_not_odd(candidate: Candidate, case: ResidualCase) -> Evidence:
+    instance, x = case.build(candidate), case.x()
+    vectors = {name: value for name, value in instance.state().items() if value.ndim == 1}
+    modules.silence(instance, instance.parameters() & vectors.keys())
+    # The shortcut is odd as well, so it plays no part.
+    output, mirrored = (instance.call({"x": given}).output for given in (x, -x))
+    gap = (output + mirrored).abs().max().item()
+    return holds(
+        gap > 1e-6,
+        expected="f(-x) other than -f(x)",
+        actual=f"f(x) = {printed(output)}, f(-x) = {printed(mirrored)}",
+    )
+
+
+@check(
     "residual.examples-are-independent",
     "the last example gets the same output alone as in a batch",
     spec=SUM,
@@ -243,3 +270,19 @@ def examples_are_independent(candidate: Candidate, case: ResidualCase) -> Eviden
 )
 def arguments_are_not_changed(candidate: Candidate, case: ResidualCase) -> Evidence:
     return modules.arguments_stay(candidate, case)
+
+
+@check(
+    "residual.runs-under-autocast",
+    "under autocast to bfloat16 or float16, a float32 module answers as without, to the rounding of that type",
+    spec=precision.AUTOCAST,
+    level="robustness",
+    hint="Linear maps and products come out in the lower type: write none into a tensor of the inputs' type.",
+    case=ResidualCase,
+    domain=DOMAIN | {"scale": (1.0,), "dtype": precision.LOWER},
+    builds_on=[DETERMINISTIC],
+    tolerance=precision.ROUNDINGS,
+)
+def runs_under_autocast(candidate: Candidate, case: ResidualCase) -> Evidence:
+    single = replace(case, dtype="float32")
+    return precision.under_autocast(single.build(candidate), single.inputs(), case.dtype)

@@ -1,4 +1,4 @@
-"""Refutations: functions that show by running that a statement is false."""
+"""Refutations: measurements that show by running that a statement is false."""
 
 from errata.refutations import (  # noqa: F401  importing a file registers its refutations
     architecture,
@@ -20,6 +20,6 @@ from errata.refutations import (  # noqa: F401  importing a file registers its r
     transfer,
     wiring,
 )
-from errata.refutations.registry import Refutation, Shown, get, names
+from errata.refutations.registry import Adversary, Outcome, Refutation, Shown, get, names, outcome
 
-__all__ = ["Refutation", "Shown", "get", "names"]
+__all__ = ["Adversary", "Outcome", "Refutation", "Shown", "get", "names", "outcome"]

@@ -1,11 +1,12 @@
 """Metrics of classification, evaluated on counts."""
 
 from collections.abc import Callable
+from math import sqrt
 from typing import NamedTuple
 
 from errata.findings import Figure
 from errata.refutations.measure import rounded
-from errata.refutations.registry import Shown, refutation
+from errata.refutations.registry import Adversary, Shown, refutation
 
 
 class Counts(NamedTuple):
@@ -47,7 +48,26 @@ def harmonic_mean(first: float, second: float) -> float:
     return 2 / (1 / first + 1 / second)
 
 
-@refutation
+def correlation(counts: Counts) -> float:
+    """Matthews' correlation of prediction and truth."""
+    tp, fn, fp, tn = counts
+    return (tp * tn - fp * fn) / sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))
+
+
+NO_CORRECT_NEGATIVE = Counts(true_negative=0)
+"""Where all correct samples are positive, so that it does not matter which are counted."""
+
+LOOKS_POSSIBLE = Adversary(
+    "a classifier with so few correct negatives that the wrong ratio looks possible: it is below 1",
+    Counts(true_positive=5, false_negative=90, false_positive=10, true_negative=3),
+    refuted=True,
+)
+
+
+@refutation(
+    if_true=NO_CORRECT_NEGATIVE,
+    adversary=LOOKS_POSSIBLE,
+)
 def recall_counts_true_positives_only(counts: Counts = Counts()) -> Shown:  # noqa: B008  (immutable)
     """Divide all correct samples by the positive samples, as stated, and hold the ratio against recall."""
     stated = (counts.true_positive + counts.true_negative) / (counts.true_positive + counts.false_negative)
@@ -60,7 +80,10 @@ def recall_counts_true_positives_only(counts: Counts = Counts()) -> Shown:  # no
     )
 
 
-@refutation
+@refutation(
+    if_true=NO_CORRECT_NEGATIVE,
+    adversary=LOOKS_POSSIBLE,
+)
 def precision_counts_true_positives_only(counts: Counts = Counts()) -> Shown:  # noqa: B008
     """Divide all correct samples by the positive predictions, as stated, and hold the ratio against precision."""
     stated = (counts.true_positive + counts.true_negative) / (counts.true_positive + counts.false_positive)
@@ -73,33 +96,61 @@ def precision_counts_true_positives_only(counts: Counts = Counts()) -> Shown:  #
     )
 
 
-def _ten_times_the_negatives(metric: Callable[[Counts], float], name: str) -> Shown:
-    few = Counts()
-    many = few._replace(true_negative=10 * few.true_negative)
+Metric = Callable[[Counts], float]
+
+
+def _other_negatives(metric: Metric) -> Shown:
+    given = Counts()
+    more = given._replace(true_negative=10 * given.true_negative)
+    worse = given._replace(false_positive=200, true_negative=760)
     return Shown(
-        refuted=metric(few) == metric(many) and specificity(few) != specificity(many),
+        refuted=metric(given) == metric(more),
         numbers={
-            f"{name} with {few.true_negative} correct negatives": rounded(metric(few)),
-            f"{name} with {many.true_negative} correct negatives": rounded(metric(many)),
-            f"specificity with {few.true_negative} correct negatives": rounded(specificity(few)),
-            f"specificity with {many.true_negative} correct negatives": rounded(specificity(many)),
+            "the metric: 20 negatives taken for positives, 940 recognised": rounded(metric(given)),
+            "20 taken for positives, 9400 recognised": rounded(metric(more)),
+            "200 taken for positives, 760 recognised": rounded(metric(worse)),
         },
     )
 
 
-@refutation
-def precision_does_not_see_true_negatives(metric: Callable[[Counts], float] = precision) -> Shown:
-    """Recognise ten times as many negative samples and look whether precision notices; specificity does."""
-    return _ten_times_the_negatives(metric, "precision")
+@refutation(
+    if_true=specificity,
+    adversary=Adversary(
+        "accuracy, which hardly moves with the negatives that are recognised: by less than 3 %", accuracy, refuted=False
+    ),
+)
+def precision_does_not_see_true_negatives(metric: Metric = precision) -> Shown:
+    """Recognise ten times as many negatives, then take ten times as many for positives, and look at precision.
+
+    Specificity, which measures how negatives are classified, changes both times.
+    """
+    return _other_negatives(metric)
 
 
-@refutation
-def f1_does_not_see_true_negatives(metric: Callable[[Counts], float] = f1) -> Shown:
-    """Recognise ten times as many negative samples and look whether F1 notices; specificity does."""
-    return _ten_times_the_negatives(metric, "F1")
+@refutation(
+    if_true=accuracy,
+    adversary=Adversary(
+        "Matthews' correlation, which hardly moves with the negatives that are recognised: by less than 2 %",
+        correlation,
+        refuted=False,
+    ),
+)
+def f1_does_not_see_true_negatives(metric: Metric = f1) -> Shown:
+    """Recognise ten times as many negatives, then take ten times as many for positives, and look at F1.
+
+    Accuracy, which weighs both classes, changes both times.
+    """
+    return _other_negatives(metric)
 
 
-@refutation
+@refutation(
+    if_true=Counts(true_positive=2, false_negative=1, false_positive=2, true_negative=1),
+    adversary=Adversary(
+        "a classifier with an accuracy so close to its precision that two digits show no difference",
+        Counts(true_positive=80, false_negative=10, false_positive=20, true_negative=37),
+        refuted=True,
+    ),
+)
 def f1_is_made_of_precision(counts: Counts = Counts()) -> Shown:  # noqa: B008
     """Take the harmonic mean of accuracy and recall, as stated, and that of precision and recall."""
     stated = harmonic_mean(accuracy(counts), recall(counts))

@@ -1,4 +1,4 @@
-"""What the refutations measure with: seeded inputs, influence by gradient, counted operations, fitted growth."""
+"""What the refutations measure with: seeded inputs, influence by gradient, counted costs, fitted growth."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -60,33 +60,24 @@ def flops(run: Callable[[], object]) -> int:
 
 
 class _Record(TorchDispatchMode):
-    """Counts operations and remembers the size of the largest result."""
+    """Remembers the size of the largest result; one that shares the memory of an argument, such as a view, is none."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.operations = 0
         self.largest = 0
 
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
-        self.operations += 1
-        if isinstance(result, Tensor):
+        taken = {argument.untyped_storage().data_ptr() for argument in args if isinstance(argument, Tensor)}
+        if isinstance(result, Tensor) and result.untyped_storage().data_ptr() not in taken:
             self.largest = max(self.largest, result.numel())
         return result
 
 
-def operations(run: Callable[[], object]) -> int:
-    """How many tensor operations `run` issues, one after the other."""
-    record = _Record()
-    with record:
-        run()
-    return record.operations
-
-
 def largest_result(run: Callable[[], object]) -> int:
-    """The number of elements of the largest tensor that an operation of `run` returns."""
+    """The number of elements of the largest new tensor that an operation of `run` returns."""
     record = _Record()
     with record:
         run()

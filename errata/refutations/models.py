@@ -1,8 +1,5 @@
 """Small models and sequences to measure on."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
 from torch import Tensor, nn
 
@@ -30,13 +27,50 @@ def vectors(positions: int, seed: int = 0) -> Tensor:
     return normal(1, positions, WIDTH, seed=seed).requires_grad_()
 
 
-@contextmanager
-def outputs_of(*modules: nn.Module) -> Iterator[list[Tensor]]:
-    """Collect what the modules return, in the order of their calls."""
-    seen: list[Tensor] = []
-    hooks = [module.register_forward_hook(lambda _module, _inputs, output: seen.append(output)) for module in modules]
-    try:
-        yield seen
-    finally:
-        for hook in hooks:
-            hook.remove()
+def torch_transformer(*, layers: int = 2, dropout: float = 0.0) -> nn.Transformer:
+    """PyTorch's own encoder and decoder of width 8 in float64, the same ones at every call.
+
+    They stay in training mode: in evaluation PyTorch may run fused code, which shows nothing of its parts.
+    """
+    return seeded(
+        lambda: nn.Transformer(
+            WIDTH, 2, layers, layers, dim_feedforward=16, dropout=dropout, batch_first=True, dtype=torch.float64
+        )
+    )
+
+
+def causal_torch_mask(positions: int) -> Tensor:
+    """The causal mask as PyTorch's modules want it: True = blocked."""
+    return torch.ones(positions, positions, dtype=torch.bool).triu(1)
+
+
+class Translator(nn.Module):
+    """PyTorch's Transformer between learned embeddings and the layer that scores the words."""
+
+    def __init__(self, vocabulary: int = VOCABULARY) -> None:
+        super().__init__()
+        self.source_embedding = nn.Embedding(vocabulary, WIDTH, dtype=torch.float64)
+        self.target_embedding = nn.Embedding(vocabulary, WIDTH, dtype=torch.float64)
+        self.transformer = torch_transformer()
+        self.output = nn.Linear(WIDTH, vocabulary, dtype=torch.float64)
+
+    def encode(self, source: Tensor) -> Tensor:
+        """The encoder's vectors of a source of ids `(B, S)`."""
+        memory: Tensor = self.transformer.encoder(self.source_embedding(source))
+        return memory
+
+    def decode(self, target: Tensor, memory: Tensor) -> Tensor:
+        """The decoder's vectors of a target of ids `(B, T)`, under the causal mask."""
+        x = self.target_embedding(target)
+        decoded: Tensor = self.transformer.decoder(x, memory, tgt_mask=causal_torch_mask(target.shape[1]))
+        return decoded
+
+    def forward(self, source: Tensor, target: Tensor) -> Tensor:
+        """The logits `(B, T, V)` of the words that follow each position of the target."""
+        logits: Tensor = self.output(self.decode(target, self.encode(source)))
+        return logits
+
+
+def translator() -> Translator:
+    """The same small translator at every call."""
+    return seeded(Translator)

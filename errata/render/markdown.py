@@ -14,9 +14,18 @@ MARKS = {"declared": "●", "also": "○", "blocked": "–", "survived": "·", "
 """How the matrix of checks and defects shows what a check says of a mutant."""
 
 
+SEVERITIES = {
+    "misconception": "whoever believes it builds or uses the model wrongly",
+    "imprecise": "a reader who knows can mend it; a learner takes away something wrong",
+    "wording": "a wrong word for a right thought",
+}
+"""How much a false statement harms."""
+
+
 def report(findings: Findings) -> str:
     """The whole report."""
-    return _templates().get_template("report.md.j2").render(findings=findings)
+    withdrawn = [entry for entry in findings.withdrawn if entry.id.startswith("TE")]
+    return _templates().get_template("report.md.j2").render(findings=findings, withdrawn=withdrawn)
 
 
 def erratum(erratum: Erratum) -> str:
@@ -28,7 +37,9 @@ def claims(findings: Findings) -> str:
     """The report's second part: the false statements by topic."""
     topics = sorted({claim.topic for claim in findings.claims})
     by_topic = {topic: [claim for claim in findings.claims if claim.topic == topic] for topic in topics}
-    return _templates().get_template("claims.md.j2").render(findings=findings, topics=by_topic)
+    withdrawn = [entry for entry in findings.withdrawn if entry.id.startswith("TC")]
+    template = _templates().get_template("claims.md.j2")
+    return template.render(findings=findings, topics=by_topic, severities=SEVERITIES, withdrawn=withdrawn)
 
 
 def claim(claim: Claim) -> str:
@@ -52,7 +63,7 @@ def _templates() -> jinja2.Environment:
         keep_trailing_newline=True,
     )
     environment.filters.update(
-        share=_share, fenced=_fenced, cell=_cell, sizes=sizes, matters=matters, shown=shown, lines=lines
+        share=_share, fenced=_fenced, cell=_cell, marked=_marked, sizes=sizes, matters=matters, shown=shown, lines=lines
     )
     return environment
 
@@ -62,6 +73,14 @@ def _fenced(text: str, language: str) -> str:
     longest = max(map(len, re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}{language}\n{text}{'' if text.endswith(chr(10)) else chr(10)}{fence}"
+
+
+def _marked(sentence: str, words: Sequence[str]) -> str:
+    """The sentence with these words bold, and nothing else."""
+    plain = sentence.replace("**", "")
+    for part in words:
+        plain = plain.replace(part.replace("**", ""), f"**{part.replace('**', '')}**")
+    return plain
 
 
 def _share(part: int, whole: int) -> str:

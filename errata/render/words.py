@@ -35,7 +35,7 @@ def influence(influence: Influence) -> str:
 
 def matters(counterexample: Counterexample) -> str:
     """Which fields the failure depends on."""
-    return "; ".join(map(influence, counterexample.matters)) or "nothing: every case tried fails"
+    return "; ".join(map(influence, counterexample.matters)) or "no size or choice: it fails on every case tried"
 
 
 def shown(value: Any) -> str:
@@ -48,16 +48,17 @@ def shown(value: Any) -> str:
 
 def original_fails(erratum: Erratum, place: Place) -> str:
     """How the original fails in one of its places, readable on its own."""
-    counterexample = erratum.counterexample
+    occurrence = erratum.occurrence_in(place.snippet or erratum.snippet)
+    counterexample, source = occurrence.counterexample, occurrence.source
     rows = {
         "does": erratum.what,
-        "check": f"{erratum.check}: {erratum.statement}",
-        "source": f"{erratum.source.name}, {erratum.source.section}: “{erratum.source.quote}”",
+        "check": f"{occurrence.check}: {occurrence.statement}",
+        "source": f"{source.name}, {source.section}: “{source.quote}”",
         "case": sizes(counterexample),
         **{name: shown(value) for name, value in counterexample.case["values"].items()},
         "expected": shown(counterexample.expected),
         "actual": shown(counterexample.actual),
-        "matters": matters(counterexample),
+        "depends on": matters(counterexample),
         "alone": "every other erratum of this snippet is repaired here, so that this one shows",
     }
     width = max(map(len, rows))
@@ -66,7 +67,7 @@ def original_fails(erratum: Erratum, place: Place) -> str:
             f"{place.document}, {lines(place.lines)} (question {place.question}, {place.snippet})",
             f"{erratum.id}: {erratum.title}",
             "",
-            *(f"  > {line}" for line in erratum.excerpt.splitlines()),
+            *(f"  > {line}" for line in occurrence.excerpt.splitlines()),
             "",
             *(f"  {name:<{width}}  {text}" for name, text in rows.items()),
         ]

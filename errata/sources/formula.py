@@ -4,6 +4,7 @@ import re
 
 from errata.errors import ErrataError
 
+DELIMITERS = re.compile(r"\\\[|\\\]|\$\$")
 WORDS = re.compile(r"\\text\{([^{}]*)\}")
 
 
@@ -16,7 +17,7 @@ def to_python(tex: str, where: str) -> str:
         ErrataError: when LaTeX commands other than ``\text`` are left.
     """
     words = WORDS.sub(lambda match: match[1].strip().replace(" ", "_"), tex)
-    python = words.replace("\\[", "").replace("\\]", "").strip() + "\n"
+    python = DELIMITERS.sub("", words).strip() + "\n"
     if "\\" in python:
         raise ErrataError(f"{where}: only \\text is understood in {tex.strip()!r}; write the equation in words")
     return python

@@ -63,10 +63,18 @@ def snippets(*documents: Document) -> list[Snippet]:
     return found
 
 
+def questions(document: Document) -> list[int | None]:
+    """For each line the number of the question in which it stands."""
+    found: list[int | None] = [None] * len(document.lines)
+    for token, question, _ in _outline(document):
+        start = token.map[0] if token.map else 0
+        found[start:] = [question] * (len(found) - start)
+    return found
+
+
 def question_of(document: Document, line: int) -> int | None:
     """Return the number of the question in which a line (from 1) stands."""
-    above = [question for token, question, _ in _outline(document) if token.map and token.map[0] < line]
-    return above[-1] if above else None
+    return questions(document)[line - 1]
 
 
 def _outline(document: Document) -> Iterator[tuple[Token, int | None, str]]:
@@ -97,13 +105,19 @@ def _parser() -> MarkdownIt:
 
 
 def _formula(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    r"""Read a display formula: lines without a blank one, from one that starts with `\[` to one that ends with `\]`."""
-    if not state.src.startswith("\\[", state.bMarks[start] + state.tShift[start]):
+    r"""Read a display formula: lines without a blank one, from one that starts with `\[` to one that ends with `\]`.
+
+    `$$` may stand for both.
+    """
+    opened = state.bMarks[start] + state.tShift[start]
+    closing = {"\\[": "\\]", "$$": "$$"}.get(state.src[opened : opened + 2])
+    if closing is None:
         return False
     for line in range(start, end):
         if state.isEmpty(line) or state.sCount[line] < state.blkIndent:
             return False
-        if state.src[state.bMarks[line] : state.eMarks[line]].rstrip().endswith("\\]"):
+        begins = opened + 2 if line == start else state.bMarks[line]
+        if state.src[begins : state.eMarks[line]].rstrip().endswith(closing):
             if not silent:
                 token = state.push("formula", "", 0)
                 token.map = [start, line + 1]

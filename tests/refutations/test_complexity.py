@@ -1,28 +1,12 @@
-import pytest
 import torch
 
-from errata.refutations import complexity as shows
+from errata.refutations import complexity
+from errata.refutations.measure import normal
 
 
-def position_by_position(channels):
-    layer = shows.convolution(channels)
-
-    def run(words):
-        padded = torch.nn.functional.pad(words, (0, 0, 1, 1))
-        return torch.cat([layer(padded[:, t : t + 3])[..., 1:2] for t in range(words.shape[1])], dim=-1)
-
-    return run
-
-
-TRUE_OF = {
-    shows.attention_outgrows_recurrence: shows.recurrence,
-    shows.attention_outgrows_convolution: shows.convolution,
-    shows.attention_stores_all_pairs: shows.stepwise,
-    shows.a_convolution_takes_everything_at_once: position_by_position,
-}
-
-
-@pytest.mark.parametrize(("refute", "subject"), TRUE_OF.items(), ids=lambda value: getattr(value, "__name__", ""))
-def test_refutes_and_would_not_refute_the_truth(refute, subject):
-    assert refute().refuted
-    assert not refute(subject).refuted
+def test_the_loops_compute_what_the_layers_compute() -> None:
+    words = normal(1, 12, complexity.WIDTH)
+    convolution, loop = complexity.convolution(), complexity.position_by_position(complexity.WIDTH)
+    torch.testing.assert_close(loop(words), convolution(words))
+    answers = complexity.attention_query_by_query()(words)
+    torch.testing.assert_close(torch.cat(answers, dim=1), complexity.attention()(words)[0])

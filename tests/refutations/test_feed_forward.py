@@ -1,30 +1,16 @@
-import pytest
 import torch
 
-from errata.refutations import feed_forward as shows
+from errata.refutations import feed_forward
 
 
-def relu_at_the_end(x):
-    return torch.relu(shows.feed_forward(x))
+def test_the_lines_in_the_images_are_of_both_kinds() -> None:
+    images, level = feed_forward.images(50, seed=0)
+    bare = images - 0.3 * feed_forward.normal(50, 1, feed_forward.SIDE, feed_forward.SIDE, seed=0)
+    torch.testing.assert_close(bare.sum(dim=(1, 2, 3)), torch.full((50,), 3.0, dtype=torch.float64))
+    torch.testing.assert_close(bare[:, 0].amax(dim=2).sum(dim=1) == 1, level.bool())
 
 
-def feature_by_feature(features):
-    layer = shows.fully_connected(features)
-    return lambda x: sum(x[:, i : i + 1] * layer.weight[:, i] for i in range(features)) + layer.bias
-
-
-def position_by_position(words):
-    return shows.fully_connected(shows.WIDTH)(words)
-
-
-TRUE_OF = {
-    shows.the_second_map_has_no_relu: relu_at_the_end,
-    shows.a_fully_connected_layer_takes_all_features_at_once: feature_by_feature,
-    shows.a_fully_connected_layer_reaches_every_position: position_by_position,
-}
-
-
-@pytest.mark.parametrize(("refute", "subject"), TRUE_OF.items(), ids=lambda value: getattr(value, "__name__", ""))
-def test_refutes_and_would_not_refute_the_truth(refute, subject):
-    assert refute().refuted
-    assert not refute(subject).refuted
+def test_the_layer_feature_by_feature_is_the_layer() -> None:
+    x = feed_forward.normal(1, 8)
+    torch.testing.assert_close(feed_forward.feature_by_feature(8)(x), feed_forward.fully_connected(8)(x))
+    torch.testing.assert_close(feed_forward.unit_by_unit(8)(x)[:, 0], feed_forward.fully_connected(8)(x)[0])

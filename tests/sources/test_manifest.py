@@ -36,7 +36,7 @@ def test_the_committed_snippets_are_what_the_documents_say(tmp_path: Path) -> No
     assert again == {name: (ROOT / "snippets" / name).read_bytes() for name in again}
     assert {path.name for path in (ROOT / "snippets").iterdir() if path.is_file()} == {
         s.file for s in manifest.snippets
-    } | {"manifest.json", "claims.toml"}
+    } | {"manifest.json"}
 
 
 def test_every_snippet_file_is_its_byte_range_of_the_document() -> None:

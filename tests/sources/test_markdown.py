@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from errata.errors import ErrataError
 from errata.files import sha256
 from errata.sources.document import Document
-from errata.sources.markdown import question_of, snippets
+from errata.sources.markdown import question_of, questions, snippets
 from errata.sources.snippet import Snippet
 
 
@@ -70,6 +70,10 @@ NASTY = [
     ("formula in a quote", "> \\[ x \\]\n", [(1, "\\[ x \\]\n")]),
     ("formula at the end, without a line ending", "\\[ x \\]", [(1, "\\[ x \\]")]),
     ("formula inside a fence", "```\n\\[ x \\]\n```\n", [(2, "\\[ x \\]\n")]),
+    ("formula between dollars", "a\n\n$$ x $$\n\nb\n", [(3, "$$ x $$\n")]),
+    ("formula between dollars on many lines", "$$\nx\n= y\n$$\n", [(1, "$$\nx\n= y\n$$\n")]),
+    ("dollars inside a line are no block", "a costs $$ 5\n", []),
+    ("dollars end no bracket", "\\[ x $$\n", []),
     ("a blank line ends a formula that is none", "\\[ x\n\ny \\]\n", []),
     ("the end of its list ends a formula that is none", "- \\[ x\n\ny \\]\n", []),
     ("the end of its item ends a formula that is none", "- \\[ x\n- y \\]\n", []),
@@ -263,3 +267,10 @@ def test_the_question_of_a_line() -> None:
         "intro\n\n## 1. First\n\nText.\n\n### Deeper\n\nText.\n\n## 2. Second\n\nText.\n\n## End\n\nText.\n"
     )
     assert [question_of(source, line) for line in (1, 3, 5, 9, 11, 13, 17)] == [None, 1, 1, 1, 2, 2, None]
+
+
+def test_every_line_has_its_question() -> None:
+    text = "a\n\n# 1. One\n\nb\n\n## Deeper\n\nc\n\n# Other\n\nd\n\n# 2. Two\n"
+    asked = questions(document(text))
+    assert asked == [None, None, 1, 1, 1, 1, 1, 1, 1, 1, None, None, None, None, 2]
+    assert [question_of(document(text), line) for line in range(1, 16)] == asked

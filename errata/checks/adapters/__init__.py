@@ -26,6 +26,11 @@ from errata.checks.adapters.decoding import (
     GreedySearch,
     Perplexity,
 )
+from errata.checks.adapters.joined import (
+    CausalAttention,
+    EncodedAttention,
+    PaddedAttention,
+)
 from errata.checks.adapters.layers import (
     BatchNorm,
     DecoderLayer,
@@ -87,6 +92,7 @@ __all__ = [
     "BatchNorm",
     "BeamSearch",
     "Bleu",
+    "CausalAttention",
     "CausalMask",
     "Checkpoint",
     "CheckpointFile",
@@ -97,6 +103,7 @@ __all__ = [
     "Dropout",
     "EarlyFusion",
     "EarlyStopping",
+    "EncodedAttention",
     "Encoder",
     "EncoderLayer",
     "FeedForward",
@@ -116,6 +123,7 @@ __all__ = [
     "MultiTaskModel",
     "NoamSchedule",
     "Optimizer",
+    "PaddedAttention",
     "PaddingMask",
     "PatchEmbedding",
     "PeriodicSchedule",

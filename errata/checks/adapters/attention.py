@@ -19,7 +19,8 @@ MaskShape = Literal["(B, 1, T, S)", "(B, H, T, S)", "(B, T, S)", "(B*H, T, S)"]
 class Attention(Masked):
     """Scaled dot-product attention: ``call(query, key, value, mask)``, see `errata.checks.attention`.
 
-    The mask is ``(B, T, S)``.
+    The mask is ``(B, T, S)``. Trait ``heads-axis``: it is the inner part of multi-head attention, and takes
+    ``(B, H, T, d)`` as well as ``(B, T, d)``.
 
     Attributes:
         heads_axis: it takes ``(B, H, T, d)`` and a mask ``(B, H, T, S)``, instead of ``(B, T, d)``; H is 1 here.
@@ -27,6 +28,7 @@ class Attention(Masked):
 
     component: ClassVar[str] = "attention"
     inputs: ClassVar[tuple[str, ...]] = ("query", "key", "value", "mask")
+    known_traits: ClassVar[frozenset[str]] = frozenset({"heads-axis"})
 
     heads_axis: bool = False
 

@@ -118,12 +118,13 @@ class FeedForward(Sequencewise):
 class Residual(Sequencewise):
     """A block with a residual connection: ``build(width)``, ``call(block, x)``, see `errata.checks.residual`.
 
-    Traits: ``post-norm`` or ``pre-norm``. Weights: with ``post-norm``, ``norm``.
+    Traits: ``post-norm`` or ``pre-norm``; ``feed-forward-branch``, where the branch is two linear maps with a ReLU, or
+    one of its kind, in between. Weights: with ``post-norm``, ``norm``.
     """
 
     component: ClassVar[str] = "residual"
     sizes: ClassVar[tuple[str, ...]] = ("width",)
-    known_traits: ClassVar[frozenset[str]] = frozenset({"post-norm", "pre-norm"})
+    known_traits: ClassVar[frozenset[str]] = frozenset({"feed-forward-branch", "post-norm", "pre-norm"})
 
 
 @dataclass(frozen=True, kw_only=True)

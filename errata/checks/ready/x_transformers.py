@@ -150,6 +150,7 @@ EXPECTED: Mapping[str, Mapping[str, str]] = {
     MULTI_HEAD_ATTENTION.name: {
         "multi_head_attention.keeps-double-precision": "its softmax is in float32",
         "multi_head_attention.indivisible-width-is-refused": "heads may be of any width, whatever their number",
+        "multi_head_attention.half-precision-scores-do-not-overflow": "products are scaled after they are formed",
     },
     SEQUENCE_TO_SEQUENCE.name: {"transformer.drops-in-training": "all its rates of dropout are 0 unless one asks"},
 }

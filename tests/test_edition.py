@@ -164,6 +164,29 @@ def test_the_blocks_of_the_edition_work_together() -> None:
     torch.testing.assert_close(after[:, :3], before[:, :3])
 
 
+ATTENTIONS = [
+    pytest.param(found, id=printed.name)
+    for printed, found in BLOCKS
+    if printed.kind == "code" and COLLECTION.entry_of(printed).curated.binding.component == "attention"
+]
+
+
+@pytest.mark.parametrize("found", ATTENTIONS)
+def test_a_mask_of_rank_2_is_one_for_all_sequences(found: Snippet) -> None:
+    """As PyTorch reads it, and the notes say: a padding mask (B, S) needs an axis for the queries, also where B = T."""
+    names: dict[str, Any] = {}
+    exec(compile(found.text, found.file, "exec"), names)
+    attend = names[found.name.split("_", 2)[2]]
+    width = {"d_k": 4} if "scaled_dot_product" in found.name else {}
+    x = torch.randn(3, 3, 4, generator=torch.Generator().manual_seed(0))
+    padding = torch.arange(3) < torch.tensor([1, 3, 2])[:, None]
+    for_all, for_each = (attend(x, x, x, mask=mask, **width) for mask in (padding, padding[:, None]))
+    reference = torch.nn.functional.scaled_dot_product_attention
+    torch.testing.assert_close(for_all, reference(x, x, x, attn_mask=padding))
+    torch.testing.assert_close(for_each, reference(x, x, x, attn_mask=padding[:, None]))
+    assert (for_all - for_each).abs().max() > 0.5
+
+
 def with_line(at: str, text: str) -> Callable[[str], str]:
     return lambda file: f'{file}\n[[line]]\nat = {at}\ntext = "{text}"\n'
 
